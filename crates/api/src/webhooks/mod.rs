@@ -1,0 +1,3 @@
+//! What carriers tell us over HTTP.
+
+pub(crate) mod exotel;

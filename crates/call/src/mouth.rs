@@ -1,0 +1,224 @@
+//! The mouth: what is being said, and how much of it was heard.
+
+use crate::timing::{MARK_GRACE_MS, SPEAK_DEADLINE_MS};
+use model::CallTime;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Names a sentence. The mark sent after its audio carries the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SpeechId(pub u64);
+
+/// A sentence on its way to the caller.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sentence {
+    pub(crate) speech: SpeechId,
+    pub(crate) text: String,
+    pub(crate) interruptible: bool,
+    pub(crate) asked_at: CallTime,
+    pub(crate) started_at: Option<CallTime>,
+    pub(crate) total_ms: Option<u64>,
+}
+
+/// What the agent is saying.
+#[derive(Debug, Default)]
+pub(crate) struct Mouth {
+    queue: VecDeque<Sentence>,
+    /// Sentences of this turn that the caller has heard to the end.
+    heard: Vec<String>,
+    turn_started: Option<CallTime>,
+    /// Playback was cleared and the shell has not yet said how far it was heard.
+    clearing: bool,
+    last_played: CallTime,
+}
+
+/// An agent's turn, finished or cut short.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) heard: String,
+    pub(crate) intended: String,
+    /// Sentences (or their rest) that were not heard.
+    pub(crate) rest: Vec<Rest>,
+    pub(crate) started: CallTime,
+}
+
+/// What was left unsaid.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rest {
+    pub(crate) text: String,
+    pub(crate) interruptible: bool,
+}
+
+impl Mouth {
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Something of this turn has reached, or is reaching, the caller's ear.
+    pub(crate) fn is_audible(&self) -> bool {
+        !self.heard.is_empty() || self.queue.iter().any(|s| s.started_at.is_some())
+    }
+
+    pub(crate) fn may_be_interrupted(&self) -> bool {
+        !self.clearing && self.queue.front().is_some_and(|s| s.interruptible)
+    }
+
+    pub(crate) fn push(&mut self, sentence: Sentence) {
+        self.queue.push_back(sentence);
+    }
+
+    pub(crate) fn started(&mut self, speech: SpeechId, now: CallTime) -> bool {
+        let first = self.turn_started.is_none();
+        if let Some(sentence) = self.queue.iter_mut().find(|s| s.speech == speech && s.started_at.is_none()) {
+            sentence.started_at = Some(now);
+            self.turn_started.get_or_insert(now);
+            return first;
+        }
+        false
+    }
+
+    pub(crate) fn synthesized(&mut self, speech: SpeechId, total_ms: u64, now: CallTime) {
+        if let Some(sentence) = self.queue.iter_mut().find(|s| s.speech == speech) {
+            sentence.total_ms = Some(total_ms);
+            // An empty sentence makes no sound and no frame: it has «begun».
+            if total_ms == 0 {
+                sentence.started_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// The sentence, and all before it, were heard. True when there was such a sentence.
+    pub(crate) fn played(&mut self, speech: SpeechId, now: CallTime) -> bool {
+        let Some(at) = self.queue.iter().position(|s| s.speech == speech) else { return false };
+        for sentence in self.queue.drain(..=at) {
+            self.heard.push(sentence.text);
+        }
+        self.last_played = now;
+        self.turn_started.get_or_insert(now);
+        true
+    }
+
+    /// A sentence that cannot be spoken is taken out.
+    pub(crate) fn remove(&mut self, speech: SpeechId) -> Option<Sentence> {
+        let at = self.queue.iter().position(|s| s.speech == speech)?;
+        self.queue.remove(at)
+    }
+
+    pub(crate) fn begin_clearing(&mut self) {
+        self.clearing = true;
+    }
+
+    pub(crate) fn is_clearing(&self) -> bool {
+        self.clearing
+    }
+
+    /// Drops everything, unheard.
+    pub(crate) fn forget(&mut self) {
+        self.queue.clear();
+        self.heard.clear();
+        self.turn_started = None;
+        self.clearing = false;
+    }
+
+    /// Nothing is left to play, but what was played has not been recorded as a turn.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.queue.is_empty() && !self.heard.is_empty()
+    }
+
+    /// Ends the turn: `heard` says how far each unfinished sentence was heard.
+    pub(crate) fn cut(&mut self, heard: impl Fn(SpeechId) -> (u64, Option<u64>), now: CallTime) -> Option<Said> {
+        self.clearing = false;
+        if self.queue.is_empty() && self.heard.is_empty() {
+            self.turn_started = None;
+            return None;
+        }
+        let mut parts = std::mem::take(&mut self.heard);
+        let mut intended = parts.clone();
+        let mut rest = Vec::new();
+        for sentence in self.queue.drain(..) {
+            let (heard_ms, total_ms) = heard(sentence.speech);
+            let cut = words_heard(&sentence.text, heard_ms, total_ms.or(sentence.total_ms));
+            let (before, after) = sentence.text.split_at(cut);
+            if !before.trim().is_empty() {
+                parts.push(before.trim().to_owned());
+            }
+            if !after.trim().is_empty() {
+                rest.push(Rest { text: after.trim().to_owned(), interruptible: sentence.interruptible });
+            }
+            intended.push(sentence.text);
+        }
+        let started = self.turn_started.take().unwrap_or(now);
+        Some(Said { heard: parts.join(" "), intended: intended.join(" "), rest, started })
+    }
+
+    /// The sentence now being played, and whether it overran: when it must have begun, or must have been played.
+    pub(crate) fn overdue(&self) -> Option<(SpeechId, CallTime, bool)> {
+        let front = self.queue.front()?;
+        match (front.started_at, front.total_ms) {
+            (Some(started), Some(total)) => Some((front.speech, started + total + MARK_GRACE_MS, true)),
+            // Synthesis stalled in the middle counts from the last sign of life we have: its start.
+            (Some(started), None) => Some((front.speech, started + SPEAK_DEADLINE_MS * 6, false)),
+            (None, _) => Some((front.speech, front.asked_at.max(self.last_played) + SPEAK_DEADLINE_MS, false)),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<CallTime> {
+        self.overdue().map(|(_, at, _)| at)
+    }
+}
+
+/// Byte index up to which `text` was heard, at a word boundary: a word counts when most of it was played. Without the
+/// sentence's length, speech is taken to run at 15 characters a second.
+fn words_heard(text: &str, heard_ms: u64, total_ms: Option<u64>) -> usize {
+    let chars = text.chars().count() as u64;
+    let total_ms = total_ms.filter(|t| *t > 0).unwrap_or(chars.saturating_mul(1_000) / 15).max(1);
+    if heard_ms >= total_ms {
+        return text.len();
+    }
+    let heard_chars = chars.saturating_mul(heard_ms) / total_ms;
+    let mut cut = 0;
+    let mut seen = 0u64;
+    let mut start = 0;
+    for word in text.split_inclusive(char::is_whitespace) {
+        let length = word.chars().count() as u64;
+        if seen + length.div_ceil(2) > heard_chars {
+            break;
+        }
+        seen += length;
+        start += word.len();
+        cut = start;
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heard_words_are_cut_at_word_boundaries() {
+        let text = "We are open from nine to six.";
+        for (heard_ms, want) in [
+            (0, ""),
+            (90, ""),
+            (300, "We are "),
+            (1_000, "We are open from "),
+            (1_999, "We are open from nine to six."),
+            (2_000, text),
+            (9_000, text),
+        ] {
+            let cut = words_heard(text, heard_ms, Some(2_000));
+            assert_eq!(&text[..cut], want, "{heard_ms} ms");
+        }
+    }
+
+    #[test]
+    fn cuts_devanagari_without_panic() {
+        let text = "नमस्ते। मैं आपकी क्या मदद कर सकती हूँ?";
+        for heard_ms in (0..3_000).step_by(37) {
+            let cut = words_heard(text, heard_ms, None);
+            assert!(text.is_char_boundary(cut));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! How long the call waits for what. Each limit with its reason; a caller never waits in silence without an end.
+
+/// An utterance's text must be there this long after it was asked for. The built-in model needs 0.1 to 0.5 s; beyond
+/// 4 s a caller says «hello?».
+pub const TRANSCRIBE_DEADLINE_MS: u64 = 4_000;
+/// The turn model's judgement is waited for this long after the text is there; then silence and words decide alone.
+pub const SCORE_GRACE_MS: u64 = 120;
+/// The first words of a language model's answer.
+pub const THINK_DEADLINE_MS: u64 = 6_000;
+/// Between two pieces of an answer that has begun.
+pub const THINK_IDLE_MS: u64 = 4_000;
+/// A tool's answer: two tries of a slow booking system.
+pub const TOOL_DEADLINE_MS: u64 = 12_000;
+/// The first audio of a sentence, counted from when the sentence before it was played.
+pub const SPEAK_DEADLINE_MS: u64 = 5_000;
+/// After a sentence's own length the carrier's mark is waited for this long; then it is taken as played. Covers the
+/// lead we send ahead, the network and a carrier that does not echo marks after a clear.
+pub const MARK_GRACE_MS: u64 = 2_000;
+/// A goodbye is given this long to be spoken.
+pub const GOODBYE_MS: u64 = 15_000;
+/// This many failures of stages in a row end the call with an apology.
+pub const FAILURES_MAX: u32 = 3;
+/// A sound shorter than this is no speech: not even transcribed. A spoken «no» or «ji» is longer.
+pub const UTTERANCE_MIN_MS: u64 = 60;
+/// An utterance longer than this is cut: answered as if the caller had paused. Longer than any answer to a question,
+/// shorter than the transcriber's buffer (30 s).
+pub const UTTERANCE_MAX_MS: u64 = 25_000;
+/// When the caller goes on within this time after the turn seemed over, and nothing of the answer was heard yet, the
+/// answer is withdrawn and both parts are taken as one turn.
+pub const WITHDRAW_WITHIN_MS: u64 = 2_500;
+/// Silence at the end of an answer that the flow says is complete («yes», ten digits of ten): no thinking pause to
+/// wait for. Voice activity itself needs most of it.
+pub const PAUSE_COMPLETE_MS: u64 = 160;
+/// An answer given in pieces (a phone number, digits in groups) is waited for this long between pieces.
+pub const PAUSE_PARTIAL_MS: u64 = 1_600;
+/// Probability above which the turn model's «finished» counts.
+pub const TURN_FINISHED_MIN: f32 = 0.5;
+/// Most messages sent to a language model: the last ones; a phone call has no use for more.
+pub const MESSAGES_MAX: usize = 60;

@@ -1,0 +1,3 @@
+//! Tests of the call as a whole.
+
+mod flow;

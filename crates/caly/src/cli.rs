@@ -1,0 +1,86 @@
+//! The command line.
+
+use crate::config::{Config, ConfigError};
+use crate::{commands, logging, terminal};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// An AI phone agent in one binary.
+#[derive(Parser)]
+#[command(name = "caly", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer calls: the server.
+    Serve,
+    /// Watch an agent answer a phone call, with nothing but this program.
+    Demo(commands::demo::Arguments),
+    /// Call any Caly as the carrier would, with a recorded caller.
+    Call(commands::call::Arguments),
+    /// Bring the database's schema up to date, back, or show it.
+    Migrate {
+        #[command(subcommand)]
+        direction: commands::migrate::Direction,
+    },
+    /// Check the settings and say what is wrong with them.
+    CheckConfig {
+        /// List every setting with its meaning.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Replay the input log of a call and compare every effect.
+    Replay {
+        /// The log: `data/calls/CALL.jsonl`.
+        file: PathBuf,
+        /// Print every input and its effects.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Say what this machine has and lacks.
+    Doctor,
+}
+
+/// Runs the command of the process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            terminal::complain(format!("caly: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::Replay { file, verbose } = &command {
+        return commands::replay::run(file, *verbose);
+    }
+    if let Command::CheckConfig { list: true } = command {
+        commands::check_config::list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = Config::load().map_err(|error: ConfigError| anyhow::anyhow!("{error}"))?;
+    let quiet = matches!(command, Command::Demo(_) | Command::Call(_) | Command::Migrate { .. } | Command::Doctor);
+    logging::start(&config, quiet);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Serve => commands::serve::run(&config).await,
+            Command::Demo(arguments) => commands::demo::run(config, arguments).await,
+            Command::Call(arguments) => commands::call::run(&config, arguments).await,
+            Command::Migrate { direction } => commands::migrate::run(&config, &direction).await,
+            Command::CheckConfig { .. } => commands::check_config::run(&config),
+            Command::Doctor => commands::doctor::run(&config).await,
+            Command::Replay { .. } => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // Threads of the built-in models may still compute; nobody waits for them.
+    runtime.shutdown_background();
+    code
+}

@@ -1,0 +1,47 @@
+//! `caly doctor`: what this machine has and lacks.
+
+use crate::config::Config;
+use crate::services;
+use crate::terminal::say;
+use providers::local::Models;
+use providers::objects::Objects;
+use std::process::ExitCode;
+use store::Store;
+
+/// Looks at everything a node needs and says what is missing and how to get it.
+///
+/// # Errors
+/// None; findings are printed, and make the exit status 1.
+pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut healthy = true;
+    let mut report = |name: &str, finding: Result<String, String>| {
+        healthy &= finding.is_ok();
+        match finding {
+            Ok(fine) => say(format!("ok       {name}: {fine}")),
+            Err(problem) => say(format!("MISSING  {name}: {problem}")),
+        }
+    };
+    let models = Models::locate(&config.models);
+    report("speech to text", models.moonshine.map(|_| "installed".to_owned()).map_err(|e| e.to_string()));
+    report("text to speech", models.hibari.map(|_| "installed".to_owned()).map_err(|e| e.to_string()));
+    report("end of turn", models.smart_turn.map(|_| "installed".to_owned()).map_err(|e| e.to_string()));
+    report("noisy lines", models.silero.map(|_| "installed".to_owned()).map_err(|e| e.to_string()));
+    let voice = testkit::caller::Voice::open(&config.voices_dir);
+    report("recorded caller", voice.map(|_| "installed".to_owned()).map_err(|e| e.to_string()));
+    let database = async {
+        std::fs::create_dir_all(&config.data_dir).map_err(|e| e.to_string())?;
+        let store = Store::open(&config.store).await.map_err(|e| e.to_string())?;
+        let schema = store.migrate_check().await.map(|()| "up to date".to_owned());
+        store.close().await;
+        Ok(schema.unwrap_or_else(|error| error.to_string()))
+    };
+    report("database", database.await);
+    let objects = async {
+        let http = services::http().map_err(|e| e.to_string())?;
+        let objects = Objects::open(&config.objects, &http).map_err(|e| e.to_string())?;
+        objects.check().await.map_err(|e| e.to_string())?;
+        Ok(objects.describe().to_owned())
+    };
+    report("recordings", objects.await);
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

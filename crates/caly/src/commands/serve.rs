@@ -1,0 +1,50 @@
+//! `caly serve`: answers calls until it is told to stop.
+
+use crate::config::Config;
+use crate::node::Node;
+use crate::terminal::{complain, say};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Runs the server.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let node = Node::start(config, |what| tracing::info!(what, "loading")).await?;
+    for missing in &node.missing {
+        complain(format!("note: {missing}"));
+    }
+    say(format!("Caly answers calls on http://{}; stop with Ctrl-C", node.address));
+    wait_and_stop(node).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the first signal, drains, and ends at once on the second.
+///
+/// # Errors
+/// When signals cannot be received.
+pub async fn wait_and_stop(node: Node) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let live = node.board.live_calls();
+    if live > 0 {
+        say(format!("Stopping: {live} calls may finish; a second signal ends them now."));
+    }
+    let now = CancellationToken::new();
+    let second = now.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        second.cancel();
+    });
+    node.stop(now).await;
+    Ok(())
+}

@@ -1,0 +1,413 @@
+//! Settings: one typed struct, from environment variables and an optional TOML file with the same names in lower case.
+//! The only place that reads the environment. Everything that is wrong is reported at once.
+
+use providers::local::ModelPaths;
+use providers::objects::{ObjectSettings, S3Settings};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use store::StoreConfig;
+
+/// Every setting, with what it is for. What is not here is refused.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("DATABASE_URL", "sqlite:///path/caly.db or postgres://user:password@host/database; default: a file in CALY_DATA_DIR"),
+    ("DB_POOL_MAX", "most connections to PostgreSQL (20)"),
+    ("DB_POOL_MIN", "connections kept open (5)"),
+    ("DB_IDLE_TIMEOUT", "seconds after which an idle connection is closed (30)"),
+    ("PORT", "port of the server (3000)"),
+    ("NODE_ENV", "as CALY_ENV, for those who have it set"),
+    ("LOG_LEVEL", "error, warn, info, debug or trace (info)"),
+    ("EXOTEL_WEBHOOK_SECRET", "signs Exotel's webhooks; without it every signed webhook is refused"),
+    ("WASABI_ACCESS_KEY", "with the four below: recordings go to this S3-compatible service instead of CALY_DATA_DIR"),
+    ("WASABI_SECRET_KEY", "its secret"),
+    ("WASABI_BUCKET", "its bucket"),
+    ("WASABI_ENDPOINT", "its address"),
+    ("WASABI_REGION", "its region"),
+    ("DEEPGRAM_API_KEY", "makes the transcriber «deepgram» available to agents"),
+    ("OPENAI_API_KEY", "key for language models and speech behind an OpenAI-compatible API, if they want one"),
+    ("CALY_ENV", "development or production (development)"),
+    ("CALY_CONFIG", "a TOML file with these settings in lower case; the environment wins"),
+    ("CALY_HOST", "address to listen on (127.0.0.1; in production 0.0.0.0)"),
+    ("CALY_PUBLIC_URL", "https://host under which carriers reach this installation; needed in production"),
+    ("CALY_DATA_DIR", "folder for the database file, recordings and spools (data)"),
+    ("CALY_MODELS_DIR", "folder of the built-in models (~/.cache/caly/models)"),
+    ("CALY_MODEL_MOONSHINE", "folder of other weights for speech to text"),
+    ("CALY_MODEL_HIBARI", "folder of other weights for text to speech"),
+    ("CALY_MODEL_SMART_TURN", "file of other weights for the end of turn"),
+    ("CALY_MODEL_SILERO", "file of other weights for voice activity"),
+    ("CALY_INFERENCE_THREADS", "threads for the built-in models (number of cores less one)"),
+    ("CALY_VOICES_DIR", "folder of the recorded caller's voice for `caly demo` and `caly call`"),
+    ("CALY_NODE", "name of this node; default: made once and kept in CALY_DATA_DIR"),
+    ("CALY_CALLS_MAX", "most live calls of this node (200)"),
+    ("CALY_CALL_LOGS", "true: keep the inputs of every call for `caly replay` (true in development)"),
+    ("CALY_UTC_OFFSET", "local time of the businesses (+05:30)"),
+    ("CALY_DRAIN_S", "how long live calls may go on when the node stops (600)"),
+    ("CALY_DEEPGRAM_URL", "another address of the Deepgram protocol"),
+    ("CALY_SPEECH_URL", "base address of an OpenAI-compatible speech service: makes the speaker «openai» available"),
+    ("CALY_SPEECH_MODEL", "its model (tts-1)"),
+];
+
+/// The environment this runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// A person's own machine.
+    Development,
+    /// Real calls.
+    Production,
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Development or production.
+    pub environment: Environment,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How carriers reach us.
+    pub public_url: Option<String>,
+    /// The database.
+    pub store: StoreConfig,
+    /// Files of this node.
+    pub data_dir: PathBuf,
+    /// Recordings.
+    pub objects: ObjectSettings,
+    /// Built-in models.
+    pub models: ModelPaths,
+    /// Threads for them; none = cores less one.
+    pub inference_threads: Option<usize>,
+    /// Recorded callers.
+    pub voices_dir: PathBuf,
+    /// Signs Exotel's webhooks.
+    pub exotel_webhook_secret: Option<SecretString>,
+    /// This node's name, if given.
+    pub node: Option<String>,
+    /// Most live calls.
+    pub calls_max: usize,
+    /// Keep call logs.
+    pub call_logs: bool,
+    /// Local time, seconds east of UTC.
+    pub local_offset_s: i32,
+    /// Patience when stopping.
+    pub drain: Duration,
+    /// Log level.
+    pub log_level: String,
+    /// Deepgram.
+    pub deepgram_key: Option<SecretString>,
+    /// Another address of its protocol.
+    pub deepgram_url: Option<String>,
+    /// OpenAI-compatible services.
+    pub openai_key: Option<SecretString>,
+    /// OpenAI-compatible speech.
+    pub speech_url: Option<String>,
+    /// Its model.
+    pub speech_model: String,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug)]
+pub struct ConfigError(pub Vec<String>);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::from("the settings cannot be used:");
+        for problem in &self.0 {
+            let _ = write!(text, "\n  {problem}");
+        }
+        f.write_str(&text)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// From the process's environment and the file it names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn load() -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let mut values = match environment.get("CALY_CONFIG") {
+            Some(path) => from_file(path, &mut problems),
+            None => BTreeMap::new(),
+        };
+        for (name, value) in &environment {
+            let known = SETTINGS.iter().any(|(setting, _)| setting == name);
+            // Test harnesses of ours have settings of their own.
+            if name.starts_with("CALY_") && !known && !name.starts_with("CALY_TEST_") {
+                problems.push(unknown(name));
+            } else if known {
+                values.insert(name.clone(), value.clone());
+            }
+        }
+        let home = environment.get("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
+            environment.get("HOME").map(|home| PathBuf::from(home).join(".cache"))
+        });
+        Self::from_values(&values, home, problems)
+    }
+
+    /// From names and values; `cache` is the user's cache folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong, `problems` included.
+    pub fn from_values(
+        values: &BTreeMap<String, String>,
+        cache: Option<PathBuf>,
+        problems: Vec<String>,
+    ) -> Result<Self, ConfigError> {
+        let mut read = Reader { values, problems };
+        let environment = read.environment();
+        let production = environment == Environment::Production;
+        let data_dir = PathBuf::from(read.text("CALY_DATA_DIR").unwrap_or_else(|| "data".to_owned()));
+        let cache = cache.unwrap_or_else(|| data_dir.clone()).join("caly");
+        let host = read.parsed("CALY_HOST", "an IP address").unwrap_or(IpAddr::V4(if production {
+            Ipv4Addr::UNSPECIFIED
+        } else {
+            Ipv4Addr::LOCALHOST
+        }));
+        let port = read.parsed("PORT", "a port number").unwrap_or(3000);
+        let config = Self {
+            environment,
+            listen: SocketAddr::new(host, port),
+            public_url: read.url("CALY_PUBLIC_URL"),
+            store: read.store(&data_dir),
+            objects: read.objects(&data_dir),
+            models: read.models(&cache),
+            inference_threads: read.parsed("CALY_INFERENCE_THREADS", "a number"),
+            voices_dir: read.text("CALY_VOICES_DIR").map_or_else(|| cache.join("voices/asterisk-en"), PathBuf::from),
+            exotel_webhook_secret: read.text("EXOTEL_WEBHOOK_SECRET").map(SecretString::from),
+            node: read.text("CALY_NODE"),
+            calls_max: read.parsed("CALY_CALLS_MAX", "a number").unwrap_or(200),
+            call_logs: read.parsed("CALY_CALL_LOGS", "true or false").unwrap_or(!production),
+            local_offset_s: read.offset(),
+            drain: Duration::from_secs(read.parsed("CALY_DRAIN_S", "a number of seconds").unwrap_or(600)),
+            log_level: read.log_level(),
+            deepgram_key: read.text("DEEPGRAM_API_KEY").map(SecretString::from),
+            deepgram_url: read.text("CALY_DEEPGRAM_URL"),
+            openai_key: read.text("OPENAI_API_KEY").map(SecretString::from),
+            speech_url: read.url("CALY_SPEECH_URL"),
+            speech_model: read.text("CALY_SPEECH_MODEL").unwrap_or_else(|| "tts-1".to_owned()),
+            data_dir,
+        };
+        if production && config.public_url.is_none() {
+            read.problems.push("CALY_PUBLIC_URL is missing: in production carriers must be told where to connect".into());
+        }
+        if production && config.exotel_webhook_secret.is_none() {
+            read.problems.push("EXOTEL_WEBHOOK_SECRET is missing: in production webhooks must be authentic".into());
+        }
+        if read.problems.is_empty() { Ok(config) } else { Err(ConfigError(read.problems)) }
+    }
+}
+
+fn from_file(path: &str, problems: &mut Vec<String>) -> BTreeMap<String, String> {
+    let table = match std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
+        text.parse::<toml::Table>().map_err(|error| error.message().to_owned())
+    }) {
+        Ok(table) => table,
+        Err(error) => {
+            problems.push(format!("CALY_CONFIG: {path}: {error}"));
+            return BTreeMap::new();
+        }
+    };
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let name = key.to_uppercase();
+        if SETTINGS.iter().all(|(setting, _)| *setting != name) {
+            problems.push(unknown(&key));
+            continue;
+        }
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(truth) => truth.to_string(),
+            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
+                problems.push(format!("{key} in {path} must be a text, a whole number, true or false"));
+                continue;
+            }
+        };
+        values.insert(name, text);
+    }
+    values
+}
+
+fn unknown(name: &str) -> String {
+    format!("{name} is no setting of Caly; `caly check-config --list` names them all")
+}
+
+struct Reader<'a> {
+    values: &'a BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        self.values.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let text = self.text(name)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.problems.push(format!("{name} must be {expected}"));
+        }
+        parsed
+    }
+
+    fn environment(&mut self) -> Environment {
+        match self.text("CALY_ENV").or_else(|| self.text("NODE_ENV")).as_deref() {
+            None | Some("development" | "test") => Environment::Development,
+            Some("production") => Environment::Production,
+            Some(_) => {
+                self.problems.push("CALY_ENV must be development or production".to_owned());
+                Environment::Production
+            }
+        }
+    }
+
+    fn url(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        let fine = url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !fine {
+            self.problems.push(format!("{name} must be an address like https://example.org"));
+        }
+        fine.then_some(text)
+    }
+
+    fn store(&mut self, data_dir: &std::path::Path) -> StoreConfig {
+        let url = self.text("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{}", data_dir.join("caly.db").display()));
+        let mut store = StoreConfig::new(url);
+        if let Some(max) = self.parsed("DB_POOL_MAX", "a number") {
+            store.pool_max = max;
+        }
+        if let Some(min) = self.parsed("DB_POOL_MIN", "a number") {
+            store.pool_min = min;
+        }
+        if let Some(idle_s) = self.parsed("DB_IDLE_TIMEOUT", "a number of seconds") {
+            store.idle_timeout = Duration::from_secs(idle_s);
+        }
+        store
+    }
+
+    fn objects(&mut self, data_dir: &std::path::Path) -> ObjectSettings {
+        let names = ["WASABI_ACCESS_KEY", "WASABI_SECRET_KEY", "WASABI_BUCKET", "WASABI_REGION"];
+        let [access_key, secret_key, bucket, region] = names.map(|name| self.text(name));
+        let endpoint = self.url("WASABI_ENDPOINT");
+        match (access_key, secret_key, bucket, region) {
+            (None, None, None, None) if endpoint.is_none() => {
+                ObjectSettings::Local { folder: data_dir.join("objects") }
+            }
+            (Some(access_key), Some(secret_key), Some(bucket), Some(region)) => ObjectSettings::S3(S3Settings {
+                endpoint,
+                region,
+                bucket,
+                access_key: SecretString::from(access_key),
+                secret_key: SecretString::from(secret_key),
+                virtual_host: false,
+            }),
+            _ => {
+                self.problems.push(format!("of {}, all or none must be set", names.join(", ")));
+                ObjectSettings::Local { folder: data_dir.join("objects") }
+            }
+        }
+    }
+
+    fn models(&self, cache: &std::path::Path) -> ModelPaths {
+        let folder = self.text("CALY_MODELS_DIR").map_or_else(|| cache.join("models"), PathBuf::from);
+        let mut paths = ModelPaths::in_folder(folder);
+        paths.moonshine = self.text("CALY_MODEL_MOONSHINE").map(PathBuf::from);
+        paths.hibari = self.text("CALY_MODEL_HIBARI").map(PathBuf::from);
+        paths.smart_turn = self.text("CALY_MODEL_SMART_TURN").map(PathBuf::from);
+        paths.silero = self.text("CALY_MODEL_SILERO").map(PathBuf::from);
+        paths
+    }
+
+    fn offset(&mut self) -> i32 {
+        const INDIA_S: i32 = 19_800;
+        let Some(text) = self.text("CALY_UTC_OFFSET") else { return INDIA_S };
+        let offset = text.parse::<chrono::FixedOffset>();
+        offset.map_or_else(
+            |_| {
+                self.problems.push("CALY_UTC_OFFSET must be like +05:30".to_owned());
+                INDIA_S
+            },
+            |offset| offset.local_minus_utc(),
+        )
+    }
+
+    fn log_level(&mut self) -> String {
+        let level = self.text("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()).to_lowercase();
+        if !matches!(level.as_str(), "error" | "warn" | "info" | "debug" | "trace") {
+            self.problems.push("LOG_LEVEL must be error, warn, info, debug or trace".to_owned());
+        }
+        level
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(values: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let values = values.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::from_values(&values, Some("/cache".into()), Vec::new())
+    }
+
+    #[test]
+    fn nothing_set_is_a_working_development_machine() {
+        let config = config(&[]).expect("the defaults");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
+        assert_eq!(config.environment, Environment::Development);
+        assert!(matches!(config.objects, ObjectSettings::Local { .. }));
+        assert_eq!(config.models.folder, PathBuf::from("/cache/caly/models"));
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let error = config(&[
+            ("PORT", "99999"),
+            ("CALY_ENV", "staging"),
+            ("CALY_PUBLIC_URL", "example.org"),
+            ("WASABI_BUCKET", "recordings"),
+            ("CALY_UTC_OFFSET", "IST"),
+            ("LOG_LEVEL", "loud"),
+        ])
+        .expect_err("nothing of this is right");
+        let text = error.to_string();
+        for name in ["PORT", "CALY_ENV", "CALY_PUBLIC_URL", "WASABI_SECRET_KEY", "CALY_UTC_OFFSET", "LOG_LEVEL"] {
+            assert!(text.contains(name), "{name} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn production_is_not_open_by_omission() {
+        let error = config(&[("CALY_ENV", "production")]).expect_err("no secret, no address");
+        assert!(error.to_string().contains("EXOTEL_WEBHOOK_SECRET"));
+        assert!(error.to_string().contains("CALY_PUBLIC_URL"));
+        let fine = [
+            ("NODE_ENV", "production"),
+            ("CALY_PUBLIC_URL", "https://caly.example"),
+            ("EXOTEL_WEBHOOK_SECRET", "0123456789abcdef"),
+        ];
+        assert_eq!(config(&fine).expect("complete").environment, Environment::Production);
+    }
+
+    #[test]
+    fn printing_settings_prints_no_secret() {
+        let config = config(&[
+            ("EXOTEL_WEBHOOK_SECRET", "hunter2-webhook"),
+            ("DATABASE_URL", "postgres://caly:hunter2@localhost/caly"),
+            ("WASABI_ACCESS_KEY", "AKIA"),
+            ("WASABI_SECRET_KEY", "hunter2-s3"),
+            ("WASABI_BUCKET", "b"),
+            ("WASABI_REGION", "ap-south-1"),
+        ])
+        .expect("fine");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

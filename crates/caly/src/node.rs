@@ -1,0 +1,194 @@
+//! One node, wired: settings → folders → database → services → keeper → switchboard → jobs → HTTP, in this order and
+//! in this function. Stopping goes the other way.
+
+use crate::config::Config;
+use crate::{clock, services};
+use anyhow::{Context, bail};
+use api::{App, ExotelSettings};
+use jobs::{Runner, reconcile};
+use providers::objects::Objects;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use store::calls::Owner;
+use switchboard::{Keeper, Settings, Switchboard};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The keeper's last writes, and the runner's last jobs, are given this long when the node stops.
+const LAST_WRITES: Duration = Duration::from_secs(20);
+
+/// A running node.
+pub struct Node {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its calls.
+    pub board: Arc<Switchboard>,
+    /// Its database.
+    pub store: Store,
+    /// What jobs need; for commands that wait for jobs.
+    pub jobs: jobs::Context,
+    /// One sentence for each built-in model that is not there.
+    pub missing: Vec<String>,
+    stopping: CancellationToken,
+    stop_background: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    drain: Duration,
+}
+
+impl Node {
+    /// Starts everything. `progress` hears what is being loaded.
+    ///
+    /// # Errors
+    /// One sentence about what could not be started.
+    pub async fn start(config: &Config, progress: impl Fn(&str) + Send + 'static) -> anyhow::Result<Self> {
+        // The port first: a taken one should be told before models are loaded.
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}; set PORT to a free port", config.listen))?;
+        let address = listener.local_addr().context("the listening address is unknown")?;
+        let spool_dir = folder(&config.data_dir, "spool")?;
+        let call_log_dir = config.call_logs.then(|| folder(&config.data_dir, "calls")).transpose()?;
+        let node = node_name(config)?;
+
+        let store = open_store(config).await?;
+        let http = services::http()?;
+        let objects = Objects::open(&config.objects, &http).context("the store of recordings cannot be opened")?;
+        let loading = config.clone();
+        let loaded = tokio::task::spawn_blocking(move || services::load(&loading, &http, &progress))
+            .await
+            .context("loading the built-in models failed")??;
+
+        let started_at = clock::now();
+        let owner = Owner { node: node.clone(), run: run_id()? };
+        let run = owner.run;
+        let (keeper, keep) = Keeper::new(store.clone(), owner.clone());
+        let settings = Settings {
+            node: node.clone(),
+            spool_dir,
+            call_log_dir,
+            calls_max: config.calls_max,
+            local_offset_s: config.local_offset_s,
+        };
+        let board = Switchboard::new(settings, loaded.services, keeper);
+        let stopping = CancellationToken::new();
+        let stop_background = CancellationToken::new();
+        let context = jobs::Context { store: store.clone(), objects, clock: clock::shared() };
+        let runner = Runner::new(context.clone(), &node, format!("{node}/{run}"));
+
+        let app = App {
+            store: store.clone(),
+            clock: clock::shared(),
+            exotel: ExotelSettings { webhook_secret: config.exotel_webhook_secret.clone() },
+            public_url: config.public_url.clone(),
+            stopping: stopping.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let router = api::router(Arc::new(app)).merge(switchboard::router(board.clone(), clock::shared()));
+
+        let leases = board.clone();
+        let tasks = vec![
+            tokio::spawn(keep),
+            tokio::spawn(api::server::serve(listener, router, stop_background.clone())),
+            tokio::spawn(runner.run(stop_background.clone())),
+            tokio::spawn(reconcile::run(context.clone(), owner, started_at, stop_background.clone())),
+            tokio::spawn(until(stop_background.clone(), async move { leases.renew_leases(clock::now).await })),
+        ];
+        tracing::info!(%address, node = %node, database = ?store.dialect(), "ready");
+        let missing = loaded.missing;
+        let drain = config.drain;
+        Ok(Self { address, board, store, jobs: context, missing, stopping, stop_background, tasks, drain })
+    }
+
+    /// Refuses new calls, lets live ones finish, stops. When `now` is cancelled, ends at once.
+    pub async fn stop(self, now: CancellationToken) {
+        self.stopping.cancel();
+        tokio::select! {
+            () = self.board.drain(self.drain) => {}
+            () = now.cancelled() => self.board.stop_now().await,
+        }
+        self.stop_background.cancel();
+        let Self { board, store, mut tasks, jobs, .. } = self;
+        // The keeper ends when nobody can give it anything any more: the board goes before it.
+        let keeper = tasks.remove(0);
+        let others = async {
+            for task in tasks {
+                report(task.await);
+            }
+        };
+        if tokio::time::timeout(LAST_WRITES, others).await.is_err() {
+            tracing::warn!("some work was still under way when the node stopped; it is taken up at the next start");
+        }
+        drop(board);
+        drop(jobs);
+        if tokio::time::timeout(LAST_WRITES, keeper).await.is_err() {
+            tracing::error!("the last notes of calls could not be kept: the database did not take them");
+        }
+        store.close().await;
+    }
+}
+
+/// Opens the database and brings its schema up to date.
+///
+/// # Errors
+/// When it cannot be opened, or has a schema that this version does not know.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    create_folder(&config.data_dir)?;
+    let store = Store::open(&config.store).await?;
+    store.migrate_up(clock::now()).await.context("the database's schema cannot be used")?;
+    Ok(store)
+}
+
+fn folder(base: &Path, name: &str) -> anyhow::Result<std::path::PathBuf> {
+    let path = base.join(name);
+    create_folder(&path)?;
+    std::path::absolute(&path).with_context(|| format!("the folder {} cannot be used", path.display()))
+}
+
+/// Makes a folder and tries to write into it: a read-only one is told now, not in the first call.
+fn create_folder(path: &Path) -> anyhow::Result<()> {
+    let probe = path.join(".caly-probe");
+    std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::write(&probe, b""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("the folder {} cannot be written; set CALY_DATA_DIR to one that can", path.display()))
+}
+
+/// The node's name: given, or made once and kept with its data.
+fn node_name(config: &Config) -> anyhow::Result<String> {
+    if let Some(name) = &config.node {
+        return Ok(name.clone());
+    }
+    let path = config.data_dir.join("node");
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+        Ok(_) => bail!("{} is empty; remove it or set CALY_NODE", path.display()),
+        Err(_) => {
+            let name = format!("node-{}", &run_id()?.simple().to_string()[..8]);
+            std::fs::write(&path, &name).with_context(|| format!("{} cannot be written", path.display()))?;
+            Ok(name)
+        }
+    }
+}
+
+fn run_id() -> anyhow::Result<uuid::Uuid> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).ok().context("the operating system gives no randomness")?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(error = %error, "a part of the node ended badly");
+    }
+}

@@ -1,0 +1,68 @@
+//! What a job is.
+
+use chrono::{DateTime, Utc};
+use providers::objects::Objects;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::sync::Arc;
+use store::Store;
+
+/// The edge's clock.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What every job can reach.
+#[derive(Clone)]
+pub struct Context {
+    /// The database.
+    pub store: Store,
+    /// Where recordings are kept.
+    pub objects: Objects,
+    /// The edge's clock.
+    pub clock: Clock,
+}
+
+impl Context {
+    /// Now, at the edge.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
+    }
+}
+
+/// Why a job did not do its work.
+#[derive(Debug)]
+pub enum JobError {
+    /// Another try may succeed.
+    Retry(String),
+    /// No try will.
+    Fail(String),
+}
+
+impl JobError {
+    /// For operators; no secrets.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Retry(text) | Self::Fail(text) => text,
+        }
+    }
+}
+
+impl From<store::Error> for JobError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound => Self::Fail("what the job is about is gone".to_owned()),
+            other if other.is_transient() => Self::Retry(other.to_string()),
+            other => Self::Fail(other.to_string()),
+        }
+    }
+}
+
+/// A kind of job. The value is its payload.
+pub trait Job: DeserializeOwned + Send {
+    /// Its stable name, in rows and logs.
+    const NAME: &'static str;
+
+    /// Does the work.
+    fn run(self, context: &Context) -> impl Future<Output = Result<(), JobError>> + Send;
+}

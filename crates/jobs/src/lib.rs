@@ -1,0 +1,12 @@
+//! Work for later: durable, leased, repeated until it is done or given up. One file per job.
+//!
+//! Architecture Invariant: a job is idempotent. It may run twice (its node died after the work and before the note of
+//! it), and it finds out from the store what is still to be done, never from its own memory.
+
+mod job;
+pub mod reconcile;
+mod runner;
+pub mod store_recording;
+
+pub use job::{Clock, Context, Job, JobError};
+pub use runner::Runner;

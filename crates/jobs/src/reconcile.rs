@@ -1,0 +1,169 @@
+//! Puts right what a crash or a lost message left behind. It takes no input: it looks at the store and repairs what it
+//! finds, at the start and every minute.
+
+use crate::job::Context;
+use crate::store_recording::StoreRecording;
+use crate::Job;
+use chrono::{DateTime, Utc};
+use model::{CallId, EndedReason, RecordingStatus};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use store::calls::{self, Call, Owner};
+use store::jobs::NewJob;
+use store::recordings::Recording;
+use store::{Tx, audit, call_events, jobs, outbox, recordings, stream_tokens, turns};
+use tokio_util::sync::CancellationToken;
+
+/// How often. A call whose node died is closed within its lease and this.
+const EVERY: Duration = Duration::from_secs(30);
+/// Stream tokens are kept this long after their end: a late use is told that it is late.
+const TOKENS_KEPT_S: i64 = 3_600;
+/// Pages of events looked through for the last one: a hundred thousand events are no call.
+const EVENT_PAGES_MAX: usize = 100;
+/// Attempts of a recording's job; with the runner's back-off that is more than a day.
+const STORE_ATTEMPTS: u32 = 20;
+
+/// What one round repaired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Calls that nobody held, closed as `caly/crash`.
+    pub orphaned_calls: usize,
+    /// Calls that were announced and never came.
+    pub expired_calls: usize,
+    /// Recordings that waited for nobody, given to a job.
+    pub recordings: usize,
+}
+
+/// Repairs now, then every half minute until `stop`.
+pub async fn run(context: Context, owner: Owner, started_at: DateTime<Utc>, stop: CancellationToken) {
+    loop {
+        match once(&context, &owner, started_at).await {
+            Ok(repaired) if repaired != Repaired::default() => {
+                tracing::warn!(
+                    orphaned_calls = repaired.orphaned_calls,
+                    expired_calls = repaired.expired_calls,
+                    recordings = repaired.recordings,
+                    "repaired what was left behind"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(error = %error, "what was left behind could not be repaired"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// One round. `started_at` is when this process began: recordings of this node from before it are nobody's.
+///
+/// # Errors
+/// When the database fails; what was repaired before stays repaired.
+pub async fn once(context: &Context, owner: &Owner, started_at: DateTime<Utc>) -> Result<Repaired, store::Error> {
+    let now = context.now();
+    let mut repaired = Repaired::default();
+    let orphans = context.store.system("calls.orphans", async |tx| calls::orphans(tx, owner, now).await).await?;
+    for orphan in orphans {
+        close_orphan(context, &orphan, now).await?;
+        repaired.orphaned_calls += 1;
+    }
+    let expired = context.store.system("calls.expire_ringing", async |tx| calls::expire_ringing(tx, now).await).await?;
+    repaired.expired_calls = expired.len();
+    let left = context
+        .store
+        .system("recordings.unfinished", async |tx| recordings::unfinished(tx, &owner.node, started_at).await)
+        .await?;
+    for recording in left {
+        repaired.recordings += usize::from(enqueue(context, &recording, now).await?);
+    }
+    let purge_before = now - chrono::Duration::seconds(TOKENS_KEPT_S);
+    context.store.system("stream_tokens.purge", async |tx| stream_tokens::purge(tx, purge_before).await).await?;
+    Ok(repaired)
+}
+
+/// Ends a call whose process died. Its length is that of what was kept of it.
+async fn close_orphan(context: &Context, orphan: &Call, now: DateTime<Utc>) -> Result<(), store::Error> {
+    let reason = EndedReason::CalyCrash;
+    context
+        .store
+        .write(orphan.tenant, "calls.close_orphan", async |tx| {
+            let last_turn = turns::list(tx, orphan.id).await?.iter().map(|turn| turn.ended_ms).max();
+            let last_event = last_event_ms(tx, orphan.id).await?;
+            let duration_ms = last_turn.max(last_event).unwrap_or(0);
+            let data = match &orphan.data {
+                Value::Object(data) => data.clone(),
+                _ => Map::new(),
+            };
+            if !calls::finish(tx, orphan.id, reason, now, duration_ms, &data).await? {
+                return Ok(());
+            }
+            let id = orphan.id.to_string();
+            let event = audit::NewAuditEvent {
+                kind: "call.ended",
+                severity: audit::Severity::Warning,
+                actor: "system",
+                ip: None,
+                request_id: None,
+                object_kind: Some("call"),
+                object_id: Some(&id),
+                data: object(json!({ "ended_reason": reason.as_str() })),
+            };
+            audit::record(tx, &event, now).await?;
+            let facts = json!({ "call_id": orphan.id, "ended_reason": reason.as_str(), "duration_ms": duration_ms });
+            outbox::push(tx, "call.ended", object(facts), now).await?;
+            for recording in recordings::of_call(tx, orphan.id).await? {
+                jobs::enqueue(tx, &job_for(&recording, &queue_of(&recording), now), now).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Events come in pages; the last of them says how far the call had got.
+async fn last_event_ms(tx: &mut Tx, call: CallId) -> Result<Option<u64>, store::Error> {
+    let mut last: Option<call_events::CallEvent> = None;
+    for _ in 0..EVENT_PAGES_MAX {
+        match call_events::list(tx, call, last.as_ref(), u32::MAX).await?.pop() {
+            Some(event) => last = Some(event),
+            None => break,
+        }
+    }
+    Ok(last.map(|event| event.at_ms))
+}
+
+async fn enqueue(context: &Context, recording: &Recording, now: DateTime<Utc>) -> Result<bool, store::Error> {
+    if matches!(recording.status, RecordingStatus::Ready | RecordingStatus::Failed) {
+        return Ok(false);
+    }
+    let enqueued = context
+        .store
+        .write(recording.tenant, "recordings.enqueue", async |tx| {
+            jobs::enqueue(tx, &job_for(recording, &queue_of(recording), now), now).await
+        })
+        .await?;
+    Ok(matches!(enqueued, jobs::Enqueued::New(_)))
+}
+
+/// The file is on that node's disk: only it can do the work.
+fn queue_of(recording: &Recording) -> String {
+    format!("node:{}", recording.node)
+}
+
+fn job_for<'a>(recording: &Recording, queue: &'a str, now: DateTime<Utc>) -> NewJob<'a> {
+    NewJob {
+        queue,
+        name: StoreRecording::NAME,
+        dedup_key: Some(recording.id.to_string()),
+        payload: object(json!({ "tenant_id": recording.tenant, "recording_id": recording.id })),
+        attempts_max: STORE_ATTEMPTS,
+        run_at: now,
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
+}

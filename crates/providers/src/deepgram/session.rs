@@ -1,0 +1,317 @@
+//! One call's transcription: owns the connection, mends it when it breaks.
+
+use super::connection::{Address, Socket};
+use super::utterance::{Answer, Utterance};
+use super::{DEAD_AFTER, DeepgramSettings, NAME, PING_AFTER, RECONNECT_TRIES, RECONNECTS_PER_CALL_MAX, SEND_BYTES_MAX};
+use crate::resilience::{RetryPolicy, random01};
+use crate::transcriber::{INPUT_QUEUE, TranscriberInput, TranscriberOutput};
+use crate::{Error, ErrorKind};
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::{Instant, sleep, sleep_until};
+use wire::deepgram::{FINALIZE, KEEP_ALIVE, ServerMessage};
+
+/// Places of the result queue that partial results leave free for answers.
+const ROOM_FOR_ANSWERS: usize = 16;
+/// Requests in a row without any result after which the connection is taken for dead although it answers pings.
+const SILENT_REQUESTS_MAX: u32 = 2;
+/// Longest wait between two tries to reconnect.
+const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Why a connection is over.
+enum End {
+    /// The call is over, or reads no more.
+    CallOver,
+    /// It broke.
+    Broken(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+pub(super) struct Session {
+    address: Address,
+    finalize_timeout: Duration,
+    keep_alive_every: Duration,
+    reconnect: RetryPolicy,
+    input: Receiver<TranscriberInput>,
+    output: Sender<TranscriberOutput>,
+    utterance: Utterance,
+    /// Answers on their way from the utterance to the queue; kept to save allocations.
+    answers: Vec<Answer>,
+    last_sent: Instant,
+    last_heard: Instant,
+    pinged: bool,
+    silent_requests: u32,
+}
+
+impl Session {
+    pub(super) fn new(
+        address: Address,
+        settings: &DeepgramSettings,
+        sample_rate_hz: u32,
+        input: Receiver<TranscriberInput>,
+        output: Sender<TranscriberOutput>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            address,
+            finalize_timeout: settings.finalize_timeout,
+            keep_alive_every: settings.keep_alive_every,
+            reconnect: RetryPolicy {
+                // The policy counts attempts, the first one included: that is the connection that broke.
+                attempts: RECONNECT_TRIES + 1,
+                first_wait: settings.reconnect_first_wait,
+                wait_max: RECONNECT_WAIT_MAX,
+            },
+            input,
+            output,
+            utterance: Utterance::new(sample_rate_hz),
+            answers: Vec::new(),
+            last_sent: now,
+            last_heard: now,
+            pinged: false,
+            silent_requests: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut socket: Socket) {
+        let mut breaks = 0;
+        loop {
+            let error = match Box::pin(self.serve(&mut socket)).await {
+                End::CallOver => return socket.close().await,
+                End::Broken(error) => error,
+            };
+            // Dropped before the next one is opened: vendors count connections.
+            drop(socket);
+            breaks += 1;
+            tracing::info!(provider = NAME, breaks, error = %error, "transcription broke");
+            let error = if breaks > RECONNECTS_PER_CALL_MAX {
+                End::Broken(error)
+            } else {
+                match Box::pin(self.connect_again(error)).await {
+                    Ok(again) => {
+                        socket = again;
+                        continue;
+                    }
+                    Err(end) => end,
+                }
+            };
+            if let End::Broken(error) = error {
+                self.fail(error).await;
+            }
+            return;
+        }
+    }
+
+    /// Works until the connection is over.
+    async fn serve(&mut self, socket: &mut Socket) -> End {
+        let (now, mut batch) = (Instant::now(), Vec::with_capacity(INPUT_QUEUE));
+        (self.last_sent, self.last_heard, self.pinged, self.silent_requests) = (now, now, false, 0);
+        if let Err(error) = self.send_again(socket).await {
+            return End::Broken(error);
+        }
+        loop {
+            let wake = self.wake_at();
+            let result = tokio::select! {
+                biased;
+                text = socket.next() => self.heard(text),
+                count = self.input.recv_many(&mut batch, INPUT_QUEUE) => {
+                    if count == 0 { Err(End::CallOver) } else { self.told(socket, &mut batch).await }
+                }
+                () = self.output.closed() => Err(End::CallOver),
+                () = sleep_until(wake) => self.tick(socket).await,
+            };
+            if let Err(end) = result {
+                return end;
+            }
+        }
+    }
+
+    /// What the call said, as many messages as were waiting: audio that queued up goes out in one piece.
+    async fn told(&mut self, socket: &mut Socket, batch: &mut Vec<TranscriberInput>) -> Result<(), End> {
+        let mut bytes: Vec<u8> = Vec::new();
+        for input in batch.drain(..) {
+            match input {
+                TranscriberInput::Audio(pcm) => {
+                    bytes.reserve(pcm.len() * 2);
+                    bytes.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
+                    self.utterance.audio(pcm);
+                    if bytes.len() >= SEND_BYTES_MAX {
+                        self.send_audio(socket, std::mem::take(&mut bytes)).await?;
+                    }
+                }
+                TranscriberInput::Finalize { work } => {
+                    self.send_audio(socket, std::mem::take(&mut bytes)).await?;
+                    self.utterance.request(work, Instant::now() + self.finalize_timeout);
+                    socket.send_text(FINALIZE).await?;
+                }
+                TranscriberInput::Discard => self.utterance.discard(),
+            }
+        }
+        Ok(self.send_audio(socket, bytes).await?)
+    }
+
+    async fn send_audio(&mut self, socket: &mut Socket, bytes: Vec<u8>) -> Result<(), Error> {
+        // An empty message would mean the end of the stream to them.
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.last_sent = Instant::now();
+        socket.send_audio(Bytes::from(bytes)).await
+    }
+
+    /// After a break: what has no final text yet, and the requests that still wait.
+    async fn send_again(&mut self, socket: &mut Socket) -> Result<(), Error> {
+        let pcm = self.utterance.replay();
+        for piece in pcm.chunks(SEND_BYTES_MAX / 2) {
+            let bytes = piece.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            self.send_audio(socket, bytes).await?;
+        }
+        if self.utterance.is_wanted() { socket.send_text(FINALIZE).await } else { Ok(()) }
+    }
+
+    /// What the server said.
+    fn heard(&mut self, text: Result<Option<impl AsRef<str>>, Error>) -> Result<(), End> {
+        let text = text?;
+        self.last_heard = Instant::now();
+        self.pinged = false;
+        let Some(text) = text else { return Ok(()) };
+        match ServerMessage::parse(text.as_ref()) {
+            Ok(ServerMessage::Results(result)) => {
+                self.silent_requests = 0;
+                self.utterance.result(&result, &mut self.answers);
+                self.hand_on()
+            }
+            Ok(ServerMessage::Error(said)) => {
+                let detail = format!("error {} {}", said.code, said.text);
+                Err(End::Broken(Error::new(ErrorKind::Unavailable, NAME, detail.trim_end().to_owned())))
+            }
+            Ok(
+                ServerMessage::Metadata { .. }
+                | ServerMessage::SpeechStarted { .. }
+                | ServerMessage::UtteranceEnd { .. }
+                | ServerMessage::Unknown,
+            ) => Ok(()),
+            // One unreadable message loses its words; the connection may be fine.
+            Err(error) => {
+                tracing::debug!(provider = NAME, %error, "message skipped");
+                Ok(())
+            }
+        }
+    }
+
+    /// When there is something to do without anybody saying anything.
+    fn wake_at(&self) -> Instant {
+        let keep_alive = self.last_sent + self.keep_alive_every;
+        let listen = self.last_heard + if self.pinged { DEAD_AFTER } else { PING_AFTER };
+        let wake = keep_alive.min(listen);
+        self.utterance.next_due().map_or(wake, |due| due.min(wake))
+    }
+
+    async fn tick(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let now = Instant::now();
+        if self.utterance.overdue(now, &mut self.answers) {
+            self.silent_requests += 1;
+            self.hand_on()?;
+            if self.silent_requests >= SILENT_REQUESTS_MAX {
+                return Err(End::Broken(Error::new(ErrorKind::TimedOut, NAME, "no results")));
+            }
+        }
+        if now >= self.last_heard + DEAD_AFTER {
+            return Err(End::Broken(Error::new(ErrorKind::TimedOut, NAME, "the connection is silent")));
+        }
+        if !self.pinged && now >= self.last_heard + PING_AFTER {
+            self.pinged = true;
+            socket.ping().await?;
+        }
+        if now >= self.last_sent + self.keep_alive_every {
+            self.last_sent = now;
+            socket.send_text(KEEP_ALIVE).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries to connect, while the call goes on speaking.
+    async fn connect_again(&mut self, broken: Error) -> Result<Socket, End> {
+        let mut last = broken;
+        for attempt in 1.. {
+            let Some(wait) = self.reconnect.after(&last, attempt, random01()) else { break };
+            match self.attempt(wait).await {
+                Ok(socket) => return Ok(socket),
+                Err(End::CallOver) => return Err(End::CallOver),
+                Err(End::Broken(error)) => last = error,
+            }
+        }
+        Err(End::Broken(last))
+    }
+
+    async fn attempt(&mut self, wait: Duration) -> Result<Socket, End> {
+        let Self { address, input, output, utterance, answers, finalize_timeout, .. } = self;
+        let mut connecting = Box::pin(async {
+            sleep(wait).await;
+            address.connect().await
+        });
+        loop {
+            let far = Instant::now() + DEAD_AFTER;
+            tokio::select! {
+                biased;
+                socket = &mut connecting => return Ok(socket?),
+                told = input.recv() => match told {
+                    None => return Err(End::CallOver),
+                    Some(TranscriberInput::Audio(pcm)) => utterance.audio(pcm),
+                    Some(TranscriberInput::Finalize { work }) => utterance.request(work, Instant::now() + *finalize_timeout),
+                    Some(TranscriberInput::Discard) => utterance.discard(),
+                },
+                () = output.closed() => return Err(End::CallOver),
+                () = sleep_until(utterance.next_due().unwrap_or(far)) => {
+                    utterance.overdue(Instant::now(), answers);
+                    hand_on(answers, output)?;
+                }
+            }
+        }
+    }
+
+    fn hand_on(&mut self) -> Result<(), End> {
+        hand_on(&mut self.answers, &self.output)
+    }
+
+    /// Tells the call that this is the end.
+    async fn fail(&mut self, error: Error) {
+        for work in self.utterance.give_up() {
+            let error = Error::new(error.kind, NAME, error.detail.clone());
+            let _ = self.output.send(TranscriberOutput::Failed { work: Some(work), error }).await;
+        }
+        // Failing means that nobody listens any more.
+        let _ = self.output.send(TranscriberOutput::Failed { work: None, error }).await;
+    }
+}
+
+fn hand_on(answers: &mut Vec<Answer>, output: &Sender<TranscriberOutput>) -> Result<(), End> {
+    for answer in answers.drain(..) {
+        let message = match answer {
+            // The next partial replaces this one anyway.
+            Answer::Partial(_) if output.capacity() <= ROOM_FOR_ANSWERS => continue,
+            Answer::Partial(text) => TranscriberOutput::Partial { text },
+            Answer::Final { work, text } => TranscriberOutput::Final { work, text },
+            Answer::Silent { work } => TranscriberOutput::Failed {
+                work: Some(work),
+                error: Error::new(ErrorKind::TimedOut, NAME, "no text in time"),
+            },
+        };
+        match output.try_send(message) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(End::CallOver),
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!(provider = NAME, "the call does not read its transcripts");
+                return Err(End::CallOver);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The outside minds: speech-to-text, language models, text-to-speech. A trait each, one file per vendor, and the
+//! built-in local ones.
+//!
+//! Architecture Invariant: nothing here sees SQL, a carrier or a live call. What a call wants arrives as a request;
+//! what a vendor says leaves through a bounded channel. Dropping the receiving end cancels the work.
+
+mod error;
+
+pub mod deepgram;
+pub mod http;
+pub mod language_model;
+pub mod local;
+pub mod objects;
+pub mod openai;
+pub mod resilience;
+pub mod speaker;
+pub mod transcriber;
+pub mod turn;
+
+pub use error::{Error, ErrorKind};
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A boxed future, so that providers can stand behind `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,4 @@
+//! Providers, over real sockets and with real models.
+
+mod local;
+mod vendors;

@@ -1,0 +1,42 @@
+//! Our clients of other people's services, against fakes that are as strict, over real sockets.
+
+mod chat;
+mod objects;
+mod speech;
+mod transcription;
+
+use providers::http::{Http, HttpSettings};
+use secrecy::SecretString;
+use std::time::Duration;
+use testkit::vendors::{FakeVendors, VendorSettings};
+
+/// Nothing here takes as long; a test that hangs ends.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn http() -> Http {
+    Http::new(&HttpSettings::default()).expect("the client needs nothing from outside")
+}
+
+fn key(text: &str) -> SecretString {
+    SecretString::from(text.to_owned())
+}
+
+async fn fakes() -> FakeVendors {
+    FakeVendors::start(VendorSettings::instant()).await.expect("a free port")
+}
+
+/// Waits until something is so.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// An address that refuses connections.
+async fn nobody() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("it has one")
+}

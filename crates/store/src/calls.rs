@@ -1,0 +1,406 @@
+//! Calls. A call goes queued or ringing → in-progress → a final status, each step once whoever asks and however often.
+
+use crate::sql::{Row, sql, statements, to_json};
+use crate::{Error, Page, PageRequest, SystemTx, Tx, ids};
+use chrono::{DateTime, Duration, Utc};
+use model::{AgentId, CallDirection, CallId, CallStatus, CarrierKind, E164, EndedReason, PhoneNumberId, TenantId};
+use uuid::Uuid;
+
+/// A call that was announced and never had media is over after this: a phone rings 60 s at most in India, and the
+/// stream token lives another 60 s. Kept generous, since the carrier's own message normally comes first.
+pub const RINGING_EXPIRES_AFTER_S: i64 = 180;
+/// Calls a reconciler takes at once: its transaction stays short, the next round takes the rest.
+const RECONCILE_BATCH_MAX: i64 = 200;
+/// Most calls one process can own; the same order as its permits.
+const OWNED_MAX: i64 = 10_000;
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, agent_id, phone_number_id, carrier, carrier_call_id, direction, from_number, to_number, status,
+        ended_reason, created_at, started_at, ended_at, duration_ms, carrier_duration_s, data, summary, owner_node"
+    };
+}
+
+statements! {
+    CREATE = "calls.create" ["insert into calls
+        (id, tenant_id, agent_id, phone_number_id, carrier, carrier_call_id, direction, from_number, to_number, status,
+         created_at, data)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        on conflict (carrier, carrier_call_id) do nothing returning ", columns!()];
+    EXISTING = "calls.existing" ["select ", columns!(), " from calls
+        where tenant_id = $1 and carrier = $2 and carrier_call_id = $3"];
+    GET = "calls.get" ["select ", columns!(), " from calls where tenant_id = $1 and id = $2"];
+    LIST = "calls.list" ["select ", columns!(), " from calls
+        where tenant_id = $1 and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null)
+          and (created_at >= $4 or $4 is null) and (created_at < $5 or $5 is null)
+          and (created_at, id) < ($6, $7)
+        order by created_at desc, id desc limit $8"];
+    BEGIN_MEDIA = "calls.begin_media" ["update calls
+        set status = 'in-progress', started_at = $3, owner_node = $4, owner_run = $5, lease_until = $6
+        where tenant_id = $1 and id = $2 and status in ('queued', 'ringing')"];
+    FINISH = "calls.finish" ["update calls
+        set status = $3, ended_reason = $4, ended_at = $5, duration_ms = $6, data = $7, lease_until = null
+        where tenant_id = $1 and id = $2 and status in ('queued', 'ringing', 'in-progress')"];
+    SET_SUMMARY = "calls.set_summary" ["update calls set summary = $3 where tenant_id = $1 and id = $2"];
+    CARRIER_CLOSED = "calls.carrier_closed" ["update calls
+        set status = $3, ended_reason = 'caller/never-joined', ended_at = $4, duration_ms = 0,
+            carrier_duration_s = coalesce($5, carrier_duration_s)
+        where carrier = $1 and carrier_call_id = $2 and status in ('queued', 'ringing') returning ", columns!()];
+    CARRIER_NOTED = "calls.carrier_noted" ["update calls set carrier_duration_s = coalesce($3, carrier_duration_s)
+        where carrier = $1 and carrier_call_id = $2 returning ", columns!()];
+    RENEW_LEASES = "calls.renew_leases" ["update calls set lease_until = $3
+        where owner_node = $1 and owner_run = $2 and status = 'in-progress'"];
+    OWNED = "calls.owned" ["select ", columns!(), " from calls
+        where owner_node = $1 and owner_run = $2 and status = 'in-progress' order by started_at, id limit $3"];
+    ORPHANS = "calls.orphans" ["select ", columns!(), " from calls
+        where status = 'in-progress' and (lease_until <= $1 or (owner_node = $2 and owner_run <> $3))
+        order by created_at, id limit $4"];
+    EXPIRE_RINGING = "calls.expire_ringing" ["update calls
+        set status = 'no-answer', ended_reason = 'caller/never-joined', ended_at = $1, duration_ms = 0
+        where status in ('queued', 'ringing') and id in (
+            select id from calls where status in ('queued', 'ringing') and created_at <= $2
+            order by created_at limit $3)
+        returning ", columns!()];
+}
+
+/// A call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Its id.
+    pub id: CallId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Who answers.
+    pub agent: AgentId,
+    /// Our number, if it is one of the tenant's.
+    pub phone_number: Option<PhoneNumberId>,
+    /// Who carries it.
+    pub carrier: CarrierKind,
+    /// The carrier's name for it (`CallSid`).
+    pub carrier_call_id: Option<String>,
+    /// Who placed it.
+    pub direction: CallDirection,
+    /// The caller; `None` when withheld.
+    pub from: Option<E164>,
+    /// The called number.
+    pub to: Option<E164>,
+    /// Where it stands.
+    pub status: CallStatus,
+    /// Why it ended.
+    pub ended_reason: Option<EndedReason>,
+    /// When we learned of it.
+    pub created_at: DateTime<Utc>,
+    /// When media began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Length of the media, ms.
+    pub duration_ms: Option<u64>,
+    /// Length by the carrier's count, s.
+    pub carrier_duration_s: Option<u64>,
+    /// What the call collected: a JSON object.
+    pub data: serde_json::Value,
+    /// What it was about.
+    pub summary: Option<String>,
+    /// The node that holds (or held) its media.
+    pub owner_node: Option<String>,
+}
+
+/// A call to create.
+#[derive(Clone, Debug)]
+pub struct NewCall {
+    /// Who answers.
+    pub agent: AgentId,
+    /// Our number, if it is one of the tenant's.
+    pub phone_number: Option<PhoneNumberId>,
+    /// Who carries it.
+    pub carrier: CarrierKind,
+    /// The carrier's name for it. One without a name is new each time.
+    pub carrier_call_id: Option<String>,
+    /// Who placed it.
+    pub direction: CallDirection,
+    /// The caller; `None` when withheld.
+    pub from: Option<E164>,
+    /// The called number.
+    pub to: Option<E164>,
+    /// `Ringing` for an announced call, `Queued` for one to place.
+    pub status: CallStatus,
+}
+
+/// What [`create`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Created {
+    /// A new call.
+    Created(Call),
+    /// The carrier announced it before; unchanged.
+    Existing(Call),
+}
+
+impl Created {
+    /// The call, new or not.
+    #[must_use]
+    pub fn into_call(self) -> Call {
+        match self {
+            Self::Created(call) | Self::Existing(call) => call,
+        }
+    }
+}
+
+/// A process that holds calls. `run` is new at each start, so that a node knows the calls of its earlier run from its
+/// own. Nodes that share a database need names of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The node's name.
+    pub node: String,
+    /// This start of it.
+    pub run: Uuid,
+}
+
+/// What [`carrier_ended`] did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CarrierEnd {
+    /// No such call.
+    Unknown,
+    /// It never had media and is closed now.
+    Closed(Call),
+    /// It had media, or was over: the carrier's figures are kept, nothing else changed.
+    Noted(Call),
+}
+
+/// Which calls to list. `Default` lists all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallFilter {
+    /// Only of this status.
+    pub status: Option<CallStatus>,
+    /// Only of this agent.
+    pub agent: Option<AgentId>,
+    /// Created at or after.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Created before.
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+fn call(row: &Row) -> Result<Call, Error> {
+    Ok(Call {
+        id: row.id("id")?,
+        tenant: row.id("tenant_id")?,
+        agent: row.id("agent_id")?,
+        phone_number: row.id_opt("phone_number_id")?,
+        carrier: row.word("carrier")?,
+        carrier_call_id: row.get("carrier_call_id")?,
+        direction: row.word("direction")?,
+        from: row.phone_opt("from_number")?,
+        to: row.phone_opt("to_number")?,
+        status: row.word("status")?,
+        ended_reason: row.word_opt("ended_reason")?,
+        created_at: row.get("created_at")?,
+        started_at: row.get("started_at")?,
+        ended_at: row.get("ended_at")?,
+        duration_ms: row.unsigned_opt("duration_ms")?,
+        carrier_duration_s: row.unsigned_opt("carrier_duration_s")?,
+        data: row.get("data")?,
+        summary: row.get("summary")?,
+        owner_node: row.get("owner_node")?,
+    })
+}
+
+/// Creates a call, or returns the one that the carrier announced under the same name before.
+///
+/// # Errors
+/// [`Error::NotFound`] when agent or number is not this tenant's; [`Error::Conflict`] when the carrier's name belongs
+/// to another tenant's call.
+pub async fn create(tx: &mut Tx, new: &NewCall, now: DateTime<Utc>) -> Result<Created, Error> {
+    let created = sql(&CREATE)
+        .bind(ids::new(now)?)
+        .bind(tx.tenant())
+        .bind(new.agent)
+        .bind(new.phone_number)
+        .bind(new.carrier)
+        .bind(new.carrier_call_id.as_deref())
+        .bind(new.direction)
+        .bind(new.from.as_ref())
+        .bind(new.to.as_ref())
+        .bind(new.status)
+        .bind(now)
+        .bind(serde_json::json!({}))
+        .one(tx, call)
+        .await?;
+    if let Some(created) = created {
+        return Ok(Created::Created(created));
+    }
+    sql(&EXISTING)
+        .bind(tx.tenant())
+        .bind(new.carrier)
+        .bind(new.carrier_call_id.as_deref())
+        .one(tx, call)
+        .await?
+        .map(Created::Existing)
+        .ok_or(Error::Conflict("the carrier's call id belongs to another call"))
+}
+
+/// One by id.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get(tx: &mut Tx, id: CallId) -> Result<Call, Error> {
+    sql(&GET).bind(tx.tenant()).bind(id).required(tx, call).await
+}
+
+/// A page, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(tx: &mut Tx, filter: &CallFilter, page: PageRequest) -> Result<Page<Call>, Error> {
+    let list = sql(&LIST)
+        .bind(tx.tenant())
+        .bind(filter.status)
+        .bind(filter.agent)
+        .bind(filter.created_from)
+        .bind(filter.created_before);
+    page.fetch(list, tx, call, |c| (c.created_at, c.id.into())).await
+}
+
+/// Media flows: the call is `owner`'s until the lease runs out. True exactly once; false when it began or ended before.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn begin_media(
+    tx: &mut Tx,
+    id: CallId,
+    owner: &Owner,
+    now: DateTime<Utc>,
+    lease: Duration,
+) -> Result<bool, Error> {
+    let changed = sql(&BEGIN_MEDIA)
+        .bind(tx.tenant())
+        .bind(id)
+        .bind(now)
+        .bind(owner.node.as_str())
+        .bind(owner.run)
+        .bind(now + lease)
+        .run(tx)
+        .await?;
+    once(tx, id, changed).await
+}
+
+/// The call is over; `data` (a JSON object) is what it collected. True exactly once; false when it was over before, and
+/// then nothing changes.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn finish(
+    tx: &mut Tx,
+    id: CallId,
+    reason: EndedReason,
+    ended_at: DateTime<Utc>,
+    duration_ms: u64,
+    data: &serde_json::Map<String, serde_json::Value>,
+) -> Result<bool, Error> {
+    let changed = sql(&FINISH)
+        .bind(tx.tenant())
+        .bind(id)
+        .bind(reason.status())
+        .bind(reason)
+        .bind(ended_at)
+        .bind(duration_ms)
+        .bind(to_json(data)?)
+        .run(tx)
+        .await?;
+    once(tx, id, changed).await
+}
+
+/// Keeps what the call was about.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn set_summary(tx: &mut Tx, id: CallId, summary: &str) -> Result<(), Error> {
+    let changed = sql(&SET_SUMMARY).bind(tx.tenant()).bind(id).bind(summary).run(tx).await?;
+    if changed == 0 { Err(Error::NotFound) } else { Ok(()) }
+}
+
+/// The carrier says that the call is over. Its count of seconds is kept; a call that never had media is closed as
+/// `caller/never-joined`, with the carrier's status unless that claims a conversation. A call whose media still flows
+/// is left to its owner. May be repeated, and in any order with the others.
+///
+/// # Errors
+/// When the database fails.
+pub async fn carrier_ended(
+    tx: &mut SystemTx,
+    carrier: CarrierKind,
+    carrier_call_id: &str,
+    duration_s: Option<u64>,
+    status: CallStatus,
+    now: DateTime<Utc>,
+) -> Result<CarrierEnd, Error> {
+    if let Some(left) = never_joined_status(status) {
+        let closed = sql(&CARRIER_CLOSED)
+            .bind(carrier)
+            .bind(carrier_call_id)
+            .bind(left)
+            .bind(now)
+            .bind(duration_s)
+            .one(tx, call)
+            .await?;
+        if let Some(closed) = closed {
+            return Ok(CarrierEnd::Closed(closed));
+        }
+    }
+    let noted = sql(&CARRIER_NOTED).bind(carrier).bind(carrier_call_id).bind(duration_s).one(tx, call).await?;
+    Ok(noted.map_or(CarrierEnd::Unknown, CarrierEnd::Noted))
+}
+
+/// What a call without media is left in when the carrier reports `status`; `None` = it is not over.
+const fn never_joined_status(status: CallStatus) -> Option<CallStatus> {
+    match status {
+        CallStatus::Queued | CallStatus::Ringing | CallStatus::InProgress => None,
+        CallStatus::Completed | CallStatus::NoAnswer => Some(CallStatus::NoAnswer),
+        CallStatus::Busy | CallStatus::Failed | CallStatus::Canceled => Some(status),
+    }
+}
+
+/// Says that this process still holds its calls; how many it holds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn renew_leases(tx: &mut SystemTx, owner: &Owner, now: DateTime<Utc>, lease: Duration) -> Result<u64, Error> {
+    sql(&RENEW_LEASES).bind(owner.node.as_str()).bind(owner.run).bind(now + lease).run(tx).await
+}
+
+/// The calls that the database believes this process holds, oldest first, to compare with those it does hold.
+///
+/// # Errors
+/// When the database fails.
+pub async fn owned(tx: &mut SystemTx, owner: &Owner) -> Result<Vec<Call>, Error> {
+    sql(&OWNED).bind(owner.node.as_str()).bind(owner.run).bind(OWNED_MAX).all(tx, call).await
+}
+
+/// Calls in progress that nobody holds: the lease ran out, or this node held them in an earlier run. Oldest first, at
+/// most 200; close each with [`finish`], which is exact even when several reconcilers see the same call.
+///
+/// # Errors
+/// When the database fails.
+pub async fn orphans(tx: &mut SystemTx, owner: &Owner, now: DateTime<Utc>) -> Result<Vec<Call>, Error> {
+    sql(&ORPHANS).bind(now).bind(owner.node.as_str()).bind(owner.run).bind(RECONCILE_BATCH_MAX).all(tx, call).await
+}
+
+/// Closes calls that were announced [`RINGING_EXPIRES_AFTER_S`] ago and never had media, as `caller/never-joined`; at
+/// most 200 at once. Returns those closed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn expire_ringing(tx: &mut SystemTx, now: DateTime<Utc>) -> Result<Vec<Call>, Error> {
+    sql(&EXPIRE_RINGING)
+        .bind(now)
+        .bind(now - Duration::seconds(RINGING_EXPIRES_AFTER_S))
+        .bind(RECONCILE_BATCH_MAX)
+        .all(tx, call)
+        .await
+}
+
+/// Whether a guarded update took place; if not, whether the call exists at all.
+async fn once(tx: &mut Tx, id: CallId, changed: u64) -> Result<bool, Error> {
+    if changed == 0 {
+        get(tx, id).await?;
+    }
+    Ok(changed > 0)
+}

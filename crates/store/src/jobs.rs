@@ -1,0 +1,387 @@
+//! Jobs: work for later. Enqueued in the transaction of the change that needs it; claimed under a lease by one runner at
+//! a time; what a runner does after losing its lease has no effect. A job may run more than once: jobs are idempotent.
+
+use crate::sql::{Row, sql, statements};
+use crate::{AnyTx, Error, Page, PageRequest, SystemTx, ids};
+use chrono::{DateTime, Duration, Utc};
+use model::{JobId, TenantId};
+use std::fmt;
+use std::str::FromStr;
+
+/// Queues that one claim looks at.
+pub const QUEUES_MAX: usize = 8;
+/// Jobs that one claim takes.
+const CLAIM_MAX: u32 = 100;
+/// Kept of an error's text, in characters.
+const ERROR_CHARS_MAX: usize = 1_000;
+/// [`enqueue`] looks for the job in its way this often; each time in between that job must have ended.
+const DEDUP_LOOKS_MAX: usize = 3;
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, queue, name, dedup_key, payload, attempts, attempts_max, run_at, lease_owner, lease_until, state,
+        last_error, created_at, updated_at"
+    };
+}
+
+// A job belongs to a lease owner; where the transaction is a tenant's, it must be that tenant's too.
+macro_rules! held {
+    () => {
+        "id = $1 and lease_owner = $2 and state = 'running' and (tenant_id = $3 or $3 is null)"
+    };
+}
+
+statements! {
+    ENQUEUE = "jobs.enqueue" ["insert into jobs
+        (id, tenant_id, queue, name, dedup_key, payload, attempts, attempts_max, run_at, state, created_at, updated_at)
+        values ($1, $2, $3, $4, $5, $6, 0, $7, $8, 'queued', $9, $9)
+        on conflict (name, dedup_key) where state in ('queued', 'running') do nothing returning id"];
+    EXISTING = "jobs.existing" ["select id from jobs
+        where name = $1 and dedup_key = $2 and state in ('queued', 'running')"];
+    BURY_LOST = "jobs.bury_lost" ["with lost as (
+            select id from jobs where state = 'running' and lease_until <= $1 and attempts >= attempts_max"] skip_locked [")
+        update jobs set state = 'dead', last_error = 'the runner was lost', lease_owner = null, lease_until = null,
+            updated_at = $1
+        where id in (select id from lost)"];
+    CLAIM = "jobs.claim" ["with candidates as (
+            select id from jobs
+            where queue in ($4, $5, $6, $7, $8, $9, $10, $11)
+              and ((state = 'queued' and run_at <= $1)
+                or (state = 'running' and lease_until <= $1 and attempts < attempts_max))
+            order by run_at, id limit $12"] skip_locked [")
+        update jobs set state = 'running', attempts = attempts + 1, lease_owner = $2, lease_until = $3, updated_at = $1
+        where id in (select id from candidates) returning ", columns!()];
+    HEARTBEAT = "jobs.heartbeat" ["update jobs set lease_until = $4 where ", held!()];
+    COMPLETE = "jobs.complete" ["update jobs
+        set state = 'done', lease_owner = null, lease_until = null, last_error = null, updated_at = $4
+        where ", held!()];
+    RETRY = "jobs.retry" ["update jobs
+        set state = case when attempts >= attempts_max then 'dead' else 'queued' end,
+            run_at = $4, last_error = $5, lease_owner = null, lease_until = null, updated_at = $6
+        where ", held!(), " returning state"];
+    DEAD = "jobs.dead" ["update jobs
+        set state = 'dead', last_error = $4, lease_owner = null, lease_until = null, updated_at = $5
+        where ", held!()];
+    GET = "jobs.get" ["select ", columns!(), " from jobs where id = $1"];
+    LIST = "jobs.list" ["select ", columns!(), " from jobs
+        where (state = $1 or $1 is null) and (queue = $2 or $2 is null) and (created_at, id) < ($3, $4)
+        order by created_at desc, id desc limit $5"];
+    REQUEUE = "jobs.requeue" ["update jobs set state = 'queued', attempts = 0, run_at = $2, updated_at = $2
+        where id = $1 and state = 'dead'"];
+    COUNTS = "jobs.counts" ["select queue, state, count(*) as n, min(run_at) as oldest_run_at from jobs
+        group by queue, state order by queue, state"];
+    PURGE = "jobs.purge" ["delete from jobs where state = 'done' and updated_at < $1"];
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobState {
+    /// To be run, at or after its time.
+    Queued,
+    /// A runner has it.
+    Running,
+    /// Carried out.
+    Done,
+    /// Given up.
+    Dead,
+}
+
+impl JobState {
+    /// Every value, in order.
+    pub const ALL: &'static [Self] = &[Self::Queued, Self::Running, Self::Done, Self::Dead];
+
+    /// The stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|s| s.as_str() == word).ok_or_else(|| format!("unknown job state: {word}"))
+    }
+}
+
+/// A job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Whose it is; `None` for the house's own.
+    pub tenant: Option<TenantId>,
+    /// Which runners take it.
+    pub queue: String,
+    /// What is to be done.
+    pub name: String,
+    /// At most one unfinished job of this name has this key.
+    pub dedup_key: Option<String>,
+    /// With what: a JSON object.
+    pub payload: serde_json::Value,
+    /// How often it was claimed, this time included.
+    pub attempts: u32,
+    /// How often it may be.
+    pub attempts_max: u32,
+    /// Not before.
+    pub run_at: DateTime<Utc>,
+    /// Who has it.
+    pub lease_owner: Option<String>,
+    /// Until when.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// Where it stands.
+    pub state: JobState,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When its row last changed, heartbeats aside.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A job to enqueue.
+#[derive(Clone, Debug)]
+pub struct NewJob<'a> {
+    /// Which runners take it.
+    pub queue: &'a str,
+    /// What is to be done.
+    pub name: &'static str,
+    /// With a key, a second one is not enqueued while the first is unfinished (queued or running). Put an id into it:
+    /// keys are not per tenant.
+    pub dedup_key: Option<String>,
+    /// With what.
+    pub payload: serde_json::Map<String, serde_json::Value>,
+    /// How often it may be claimed.
+    pub attempts_max: u32,
+    /// Not before.
+    pub run_at: DateTime<Utc>,
+}
+
+/// What [`enqueue`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// A new job.
+    New(JobId),
+    /// One with this key is unfinished.
+    Existing(JobId),
+}
+
+/// Jobs of one queue in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobCount {
+    /// The queue.
+    pub queue: String,
+    /// The state.
+    pub state: JobState,
+    /// How many.
+    pub count: u64,
+    /// The earliest time of theirs: of `Queued`, how far behind the runners are.
+    pub oldest_run_at: DateTime<Utc>,
+}
+
+fn job(row: &Row) -> Result<Job, Error> {
+    Ok(Job {
+        id: row.id("id")?,
+        tenant: row.id_opt("tenant_id")?,
+        queue: row.get("queue")?,
+        name: row.get("name")?,
+        dedup_key: row.get("dedup_key")?,
+        payload: row.get("payload")?,
+        attempts: row.unsigned("attempts")?,
+        attempts_max: row.unsigned("attempts_max")?,
+        run_at: row.get("run_at")?,
+        lease_owner: row.get("lease_owner")?,
+        lease_until: row.get("lease_until")?,
+        state: row.word("state")?,
+        last_error: row.get("last_error")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
+}
+
+/// Adds a job to the transaction: it exists when the change exists. In a tenant's transaction it is the tenant's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn enqueue(tx: &mut impl AnyTx, new: &NewJob<'_>, now: DateTime<Utc>) -> Result<Enqueued, Error> {
+    for _ in 0..DEDUP_LOOKS_MAX {
+        let inserted = sql(&ENQUEUE)
+            .bind(ids::new(now)?)
+            .bind(tx.tenant_if_any())
+            .bind(new.queue)
+            .bind(new.name)
+            .bind(new.dedup_key.as_deref())
+            .bind(serde_json::Value::Object(new.payload.clone()))
+            .bind(new.attempts_max.max(1))
+            .bind(new.run_at)
+            .bind(now)
+            .one(tx, |row| row.id("id"))
+            .await?;
+        if let Some(id) = inserted {
+            return Ok(Enqueued::New(id));
+        }
+        let existing = sql(&EXISTING).bind(new.name).bind(new.dedup_key.as_deref()).one(tx, |row| row.id("id")).await?;
+        if let Some(id) = existing {
+            return Ok(Enqueued::Existing(id));
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// Takes due jobs of these queues (at most eight), oldest first, for `owner` until `now + lease`; also those whose
+/// runner was lost. A lost job that has no attempt left is dead instead.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim(
+    tx: &mut SystemTx,
+    queues: &[&str],
+    owner: &str,
+    now: DateTime<Utc>,
+    lease: Duration,
+    limit: u32,
+) -> Result<Vec<Job>, Error> {
+    if queues.len() > QUEUES_MAX {
+        return Err(Error::Conflict("too many queues in one claim"));
+    }
+    let Some(first) = queues.first() else {
+        return Ok(Vec::new());
+    };
+    sql(&BURY_LOST).bind(now).run(tx).await?;
+    let mut claim = sql(&CLAIM).bind(now).bind(owner).bind(now + lease);
+    for index in 0..QUEUES_MAX {
+        claim = claim.bind(*queues.get(index).unwrap_or(first));
+    }
+    let mut jobs = claim.bind(limit.clamp(1, CLAIM_MAX)).all(tx, job).await?;
+    jobs.sort_by_key(|job| (job.run_at, job.id));
+    Ok(jobs)
+}
+
+/// The runner still works on it. False when the lease was lost: stop.
+///
+/// # Errors
+/// When the database fails.
+pub async fn heartbeat(
+    tx: &mut impl AnyTx,
+    id: JobId,
+    owner: &str,
+    now: DateTime<Utc>,
+    lease: Duration,
+) -> Result<bool, Error> {
+    let tenant = tx.tenant_if_any();
+    Ok(sql(&HEARTBEAT).bind(id).bind(owner).bind(tenant).bind(now + lease).run(tx).await? > 0)
+}
+
+/// Carried out. False when the lease was lost: return an error then, so that what was done in this transaction is undone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn complete(tx: &mut impl AnyTx, id: JobId, owner: &str, now: DateTime<Utc>) -> Result<bool, Error> {
+    let tenant = tx.tenant_if_any();
+    Ok(sql(&COMPLETE).bind(id).bind(owner).bind(tenant).bind(now).run(tx).await? > 0)
+}
+
+/// Failed, to be tried again at `run_at`; dead when no attempt is left. `None` when the lease was lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retry(
+    tx: &mut impl AnyTx,
+    id: JobId,
+    owner: &str,
+    error: &str,
+    run_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Option<JobState>, Error> {
+    let tenant = tx.tenant_if_any();
+    sql(&RETRY)
+        .bind(id)
+        .bind(owner)
+        .bind(tenant)
+        .bind(run_at)
+        .bind(shorten(error))
+        .bind(now)
+        .one(tx, |row| row.word("state"))
+        .await
+}
+
+/// Given up: trying again would not help. False when the lease was lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn dead(tx: &mut impl AnyTx, id: JobId, owner: &str, error: &str, now: DateTime<Utc>) -> Result<bool, Error> {
+    let tenant = tx.tenant_if_any();
+    Ok(sql(&DEAD).bind(id).bind(owner).bind(tenant).bind(shorten(error)).bind(now).run(tx).await? > 0)
+}
+
+/// One by id.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get(tx: &mut SystemTx, id: JobId) -> Result<Job, Error> {
+    sql(&GET).bind(id).required(tx, job).await
+}
+
+/// A page, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    tx: &mut SystemTx,
+    state: Option<JobState>,
+    queue: Option<&str>,
+    page: PageRequest,
+) -> Result<Page<Job>, Error> {
+    let list = sql(&LIST).bind(state.map(JobState::as_str)).bind(queue);
+    page.fetch(list, tx, job, |j| (j.created_at, j.id.into())).await
+}
+
+/// A dead job is to be run again, with all its attempts.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such dead job; [`Error::Conflict`] when another with its key is unfinished.
+pub async fn requeue(tx: &mut SystemTx, id: JobId, now: DateTime<Utc>) -> Result<(), Error> {
+    let changed = sql(&REQUEUE).conflict("a job with the same key is unfinished").bind(id).bind(now).run(tx).await?;
+    if changed == 0 { Err(Error::NotFound) } else { Ok(()) }
+}
+
+/// How many there are, by queue and state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn counts(tx: &mut SystemTx) -> Result<Vec<JobCount>, Error> {
+    sql(&COUNTS)
+        .all(tx, |row| {
+            Ok(JobCount {
+                queue: row.get("queue")?,
+                state: row.word("state")?,
+                count: row.unsigned("n")?,
+                oldest_run_at: row.get("oldest_run_at")?,
+            })
+        })
+        .await
+}
+
+/// Removes jobs done before this time; how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn purge(tx: &mut SystemTx, done_before: DateTime<Utc>) -> Result<u64, Error> {
+    sql(&PURGE).bind(done_before).run(tx).await
+}
+
+fn shorten(error: &str) -> String {
+    error.chars().take(ERROR_CHARS_MAX).collect()
+}

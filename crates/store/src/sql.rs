@@ -1,0 +1,319 @@
+//! The only place that knows there are two databases below. A statement is one text for both: `$1` numbering,
+//! `returning`, `on conflict … do update`, row values in comparisons, partial indexes and `count(*) filter` mean the
+//! same in each. Not to be used, since SQLite has nothing like them: arrays and `= any($1)`, `now()`, `interval`,
+//! `date_trunc`, `ilike`, `for update`, data-modifying `with`.
+
+use crate::error::{Cause, Meaning};
+use crate::tx::{AnyTx, Connection, Entered, Raw};
+use crate::{Dialect, Error};
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// A statement with its name, the one in logs. Made by [`statements!`] only, so that each is in the list which
+/// [`crate::Store::check_statements`] goes through.
+pub(crate) struct Statement {
+    pub(crate) name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+impl Statement {
+    #[doc(hidden)]
+    pub(crate) const fn new(name: &'static str, sqlite: &'static str, postgres: &'static str) -> Self {
+        Self { name, sqlite, postgres }
+    }
+
+    pub(crate) const fn text(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        }
+    }
+}
+
+/// Declares the statements of a noun: `NAME = "noun.verb" ["text", …];`. The text begins with a comment that names it,
+/// which shows in `pg_stat_activity`. `skip_locked ["rest"]` stands after a subquery that picks rows to work on: on
+/// PostgreSQL rows that another transaction has picked are passed over; SQLite has one writer at a time.
+macro_rules! statements {
+    ($($const:ident = $name:literal [$($text:tt)*] $(skip_locked [$($rest:tt)*])?;)*) => {
+        $(const $const: $crate::sql::Statement = $crate::sql::Statement::new(
+            $name,
+            concat!("-- ", $name, "\n", $($text)* $(, $($rest)*)?),
+            concat!("-- ", $name, "\n", $($text)* $(, " for update skip locked ", $($rest)*)?),
+        );)*
+        /// Every statement of this noun.
+        pub(crate) const STATEMENTS: &[&$crate::sql::Statement] = &[$(&$const),*];
+    };
+}
+pub(crate) use statements;
+
+/// A bound value. Nulls keep their type: PostgreSQL wants to know it.
+pub(crate) enum Value {
+    Bool(Option<bool>),
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+    Uuid(Option<Uuid>),
+    Time(Option<DateTime<Utc>>),
+    Json(Option<serde_json::Value>),
+}
+
+macro_rules! values {
+    ($($from:ty => $variant:ident, $convert:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from(value: $from) -> Self { Self::$variant(Some($convert(value))) }
+        }
+        impl From<Option<$from>> for Value {
+            fn from(value: Option<$from>) -> Self { Self::$variant(value.map($convert)) }
+        }
+    )*};
+}
+
+values! {
+    bool => Bool, |v| v;
+    i64 => Int, |v| v;
+    u32 => Int, i64::from;
+    u64 => Int, |v| i64::try_from(v).unwrap_or(i64::MAX);
+    &str => Text, str::to_owned;
+    String => Text, |v| v;
+    [u8; 32] => Bytes, |v: [u8; 32]| v.to_vec();
+    Uuid => Uuid, |v| v;
+    DateTime<Utc> => Time, |v| v;
+    serde_json::Value => Json, |v| v;
+    model::OrganisationId => Uuid, Uuid::from;
+    model::AgentId => Uuid, Uuid::from;
+    model::PhoneNumberId => Uuid, Uuid::from;
+    model::CallId => Uuid, Uuid::from;
+    model::RecordingId => Uuid, Uuid::from;
+    model::JobId => Uuid, Uuid::from;
+    &model::E164 => Text, |v: &model::E164| v.as_str().to_owned();
+    model::CarrierKind => Text, |v: model::CarrierKind| v.as_str().to_owned();
+    model::CallStatus => Text, |v: model::CallStatus| v.as_str().to_owned();
+    model::CallDirection => Text, |v: model::CallDirection| v.as_str().to_owned();
+    model::EndedReason => Text, |v: model::EndedReason| v.as_str().to_owned();
+    model::TurnRole => Text, |v: model::TurnRole| v.as_str().to_owned();
+}
+
+/// SQLite compares times as text: all of one width, to the microsecond that PostgreSQL keeps.
+fn sqlite_time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+}
+
+macro_rules! bind_all {
+    ($text:expr, $values:expr, |$at:ident| $time:expr) => {{
+        let mut query = sqlx::query($text);
+        for value in $values {
+            query = match value {
+                Value::Bool(v) => query.bind(v),
+                Value::Int(v) => query.bind(v),
+                Value::Text(v) => query.bind(v),
+                Value::Bytes(v) => query.bind(v),
+                Value::Uuid(v) => query.bind(v),
+                Value::Time(v) => query.bind(v.map(|$at| $time)),
+                Value::Json(v) => query.bind(v),
+            };
+        }
+        query
+    }};
+}
+
+/// A statement with its values.
+pub(crate) struct Sql {
+    statement: &'static Statement,
+    values: Vec<Value>,
+    meaning: Meaning,
+}
+
+pub(crate) fn sql(statement: &'static Statement) -> Sql {
+    Sql { statement, values: Vec::new(), meaning: Meaning::default() }
+}
+
+impl Sql {
+    /// The next parameter.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// What a broken unique rule means here.
+    pub(crate) fn conflict(mut self, meaning: &'static str) -> Self {
+        self.meaning.conflict = meaning;
+        self
+    }
+
+    /// What it means that other rows still refer to this one.
+    pub(crate) fn in_use(mut self, meaning: &'static str) -> Self {
+        self.meaning.in_use = Some(meaning);
+        self
+    }
+
+    /// Runs it; the number of rows changed.
+    pub(crate) async fn run(self, tx: &mut impl AnyTx) -> Result<u64, Error> {
+        let raw = tx.raw();
+        let entered = raw.enter();
+        let (name, meaning) = (self.statement.name, self.meaning);
+        let done = match &mut raw.connection {
+            Connection::Sqlite(c) => bind_all!(self.statement.sqlite, self.values, |at| sqlite_time(at))
+                .execute(&mut **c)
+                .await
+                .map(|d| d.rows_affected()),
+            Connection::Postgres(c) => bind_all!(self.statement.postgres, self.values, |at| at)
+                .execute(&mut **c)
+                .await
+                .map(|d| d.rows_affected()),
+        };
+        leave(raw, entered, name, meaning, done)
+    }
+
+    /// Runs it; every row.
+    pub(crate) async fn all<T>(
+        self,
+        tx: &mut impl AnyTx,
+        decode: fn(&Row) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        self.rows(tx.raw()).await?.iter().map(decode).collect()
+    }
+
+    /// Runs it; the row, if there is one.
+    pub(crate) async fn one<T>(
+        self,
+        tx: &mut impl AnyTx,
+        decode: fn(&Row) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.rows(tx.raw()).await?.first().map(decode).transpose()
+    }
+
+    /// Runs it; the row, or [`Error::NotFound`].
+    pub(crate) async fn required<T>(
+        self,
+        tx: &mut impl AnyTx,
+        decode: fn(&Row) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.one(tx, decode).await?.ok_or(Error::NotFound)
+    }
+
+    async fn rows(self, raw: &mut Raw) -> Result<Vec<Row>, Error> {
+        let entered = raw.enter();
+        let (name, meaning) = (self.statement.name, self.meaning);
+        let rows = match &mut raw.connection {
+            Connection::Sqlite(c) => bind_all!(self.statement.sqlite, self.values, |at| sqlite_time(at))
+                .fetch_all(&mut **c)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            Connection::Postgres(c) => bind_all!(self.statement.postgres, self.values, |at| at)
+                .fetch_all(&mut **c)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+        };
+        leave(raw, entered, name, meaning, rows)
+    }
+}
+
+fn leave<T>(
+    raw: &mut Raw,
+    entered: Entered,
+    name: &'static str,
+    meaning: Meaning,
+    done: Result<T, sqlx::Error>,
+) -> Result<T, Error> {
+    let elapsed = entered.began.elapsed();
+    if elapsed >= raw.slow_query {
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(statement = name, transaction = raw.name, elapsed_ms, "slow query");
+    }
+    match done {
+        Ok(value) => {
+            raw.intact = entered.was_intact;
+            Ok(value)
+        }
+        Err(error) => Err(Error::from_driver(&error, name, meaning)),
+    }
+}
+
+/// A row of either database. Columns are read by name.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// A type that both drivers can read.
+pub(crate) trait Cell:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+impl<T> Cell for T where T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres> {}
+
+impl Row {
+    pub(crate) fn get<T: Cell>(&self, column: &str) -> Result<T, Error> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+        .map_err(|error| Error::broken(crate::error::text_of(&error)))
+    }
+
+    pub(crate) fn id<I: From<Uuid>>(&self, column: &str) -> Result<I, Error> {
+        self.get::<Uuid>(column).map(I::from)
+    }
+
+    pub(crate) fn id_opt<I: From<Uuid>>(&self, column: &str) -> Result<Option<I>, Error> {
+        Ok(self.get::<Option<Uuid>>(column)?.map(I::from))
+    }
+
+    /// A word of a closed list, or anything else that is kept as text.
+    pub(crate) fn word<W: FromStr>(&self, column: &str) -> Result<W, Error> {
+        parse(&self.get::<String>(column)?, column)
+    }
+
+    pub(crate) fn word_opt<W: FromStr>(&self, column: &str) -> Result<Option<W>, Error> {
+        self.get::<Option<String>>(column)?.map(|text| parse(&text, column)).transpose()
+    }
+
+    pub(crate) fn phone_opt(&self, column: &str) -> Result<Option<model::E164>, Error> {
+        self.get::<Option<String>>(column)?
+            .map(|text| model::E164::parse(&text).map_err(|_| unreadable(column)))
+            .transpose()
+    }
+
+    pub(crate) fn unsigned<N: TryFrom<i64>>(&self, column: &str) -> Result<N, Error> {
+        N::try_from(self.get::<i64>(column)?).map_err(|_| unreadable(column))
+    }
+
+    pub(crate) fn unsigned_opt<N: TryFrom<i64>>(&self, column: &str) -> Result<Option<N>, Error> {
+        self.get::<Option<i64>>(column)?.map(|n| N::try_from(n).map_err(|_| unreadable(column))).transpose()
+    }
+
+    pub(crate) fn hash_opt(&self, column: &str) -> Result<Option<[u8; 32]>, Error> {
+        self.get::<Option<Vec<u8>>>(column)?.map(|bytes| bytes.try_into().map_err(|_| unreadable(column))).transpose()
+    }
+
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
+        from_json(self.get(column)?, column)
+    }
+
+    pub(crate) fn json_opt<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
+        self.get::<Option<serde_json::Value>>(column)?.map(|value| from_json(value, column)).transpose()
+    }
+}
+
+/// As JSON to bind.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(value).map_err(Error::broken)
+}
+
+fn parse<W: FromStr>(text: &str, column: &str) -> Result<W, Error> {
+    text.parse().map_err(|_| unreadable(column))
+}
+
+/// serde's message would quote the value.
+fn from_json<T: serde::de::DeserializeOwned>(value: serde_json::Value, column: &str) -> Result<T, Error> {
+    serde_json::from_value(value).map_err(|_| unreadable(column))
+}
+
+fn unreadable(column: &str) -> Error {
+    Error::Broken(Cause::new(format!("column {column} holds a value that this version cannot read")))
+}

@@ -1,0 +1,116 @@
+//! The call's effects, performed. In order, and none of them waits.
+
+use super::Session;
+use super::work::WorkEvent;
+use crate::live::Live;
+use call::{Effect, Input, Message, WorkId};
+use model::{Brain, CallTime, TurnRole};
+use providers::language_model::{Message as PromptMessage, Prompt, Role, Thought};
+
+pub(super) fn perform(session: &mut Session, effect: Effect, now: CallTime) {
+    match effect {
+        Effect::Transcribe { work } => session.transcribe(work),
+        Effect::ScoreTurn { work } => score_turn(session, work),
+        Effect::DiscardUtterance => session.hearing.discard(),
+        Effect::Think { work, messages } => think(session, work, messages),
+        Effect::RunTool { work, name, arguments } => super::tools::run(session, work, &name, &arguments),
+        Effect::Cancel { work } => session.work.cancel(work),
+        Effect::Speak { speech, text } => {
+            session.tell(Live::Saying(text.clone()));
+            session.speaking.say(speech, text);
+        }
+        Effect::CancelSpeech { speech } => session.speaking.give_up(speech),
+        Effect::ClearPlayback => {
+            let heard = session.speaking.clear(now.ms());
+            if let Some(recorder) = &mut session.recorder {
+                recorder.cut_agent(now.ms());
+            }
+            session.inputs.push_back(Input::PlaybackCleared { heard });
+        }
+        Effect::Note(note) => session.note(note, now),
+        Effect::Transfer { to } => {
+            session.collected.insert("transfer_to".to_owned(), serde_json::Value::String(to));
+        }
+        Effect::HangUp { reason } => session.hang_up(reason),
+    }
+}
+
+fn score_turn(session: &mut Session, work: WorkId) {
+    let Some(detector) = session.services.turn.clone() else {
+        session.inputs.push_back(Input::TurnScoreFailed { work });
+        return;
+    };
+    let pcm = session.hearing.utterance_16k();
+    session.work.start(work, move |events| async move {
+        let score = detector.score(pcm).await;
+        // The call is gone: nobody asks any more.
+        let _ = events.send(WorkEvent::Scored { work, score }).await;
+    });
+}
+
+fn think(session: &mut Session, work: WorkId, messages: Vec<Message>) {
+    let (Some(thinker), Brain::LanguageModel(config)) = (session.services.thinker.clone(), &session.grant.agent.brain)
+    else {
+        session.inputs.push_back(Input::ThinkFailed { work });
+        return;
+    };
+    let prompt = Prompt {
+        system: config.system_prompt.clone(),
+        messages: messages
+            .into_iter()
+            .map(|message| PromptMessage {
+                role: match message.role {
+                    TurnRole::Caller => Role::User,
+                    TurnRole::Agent => Role::Assistant,
+                },
+                text: message.text,
+            })
+            .collect(),
+        temperature: config.temperature,
+    };
+    session.work.start(work, move |events| async move {
+        let mut pieces = thinker.think(prompt);
+        while let Some(piece) = pieces.recv().await {
+            let last = !matches!(piece, Ok(Thought::Text(_)));
+            if events.send(WorkEvent::Thought { work, piece }).await.is_err() || last {
+                return;
+            }
+        }
+        let _ = events.send(WorkEvent::Thought { work, piece: Ok(Thought::Done) }).await;
+    });
+}
+
+impl Session {
+    pub(super) fn work_done(&mut self, event: WorkEvent) {
+        match event {
+            WorkEvent::Scored { work, score } => {
+                self.work.finished(work);
+                self.input(match score {
+                    Ok(probability) => Input::TurnScored { work, probability },
+                    Err(error) => {
+                        tracing::debug!(call.id = %self.grant.call, error = %error, "no judgement of a turn");
+                        Input::TurnScoreFailed { work }
+                    }
+                });
+            }
+            WorkEvent::Thought { work, piece } => self.thought(work, piece),
+            WorkEvent::Voices(outcome) => self.hearing.second_opinion(outcome),
+            WorkEvent::TranscriberOpened(opened) => self.transcriber_opened(opened),
+        }
+    }
+
+    fn thought(&mut self, work: WorkId, piece: Result<Thought, providers::Error>) {
+        let input = match piece {
+            Ok(Thought::Text(text)) => Input::ThoughtText { work, text },
+            Ok(Thought::Done) => Input::ThoughtDone { work },
+            Err(error) => {
+                tracing::warn!(call.id = %self.grant.call, error = %error, "the language model failed");
+                Input::ThinkFailed { work }
+            }
+        };
+        if !matches!(input, Input::ThoughtText { .. }) {
+            self.work.finished(work);
+        }
+        self.input(input);
+    }
+}

@@ -1,0 +1,296 @@
+//! The caller's audio: voice activity, the utterance being spoken, and its way to the transcriber.
+
+use super::Session;
+use super::work::{Work, WorkEvent};
+use crate::live::Live;
+use audio::resample::Resampler;
+use audio::voice::{VoiceDetector, VoiceEvent};
+use call::{Input, Voice, WorkId};
+use model::CallTime;
+use providers::Error;
+use providers::local::{BuiltinVoiceActivity, SileroStream};
+use providers::transcriber::{AudioWanted, TranscriberInput, TranscriberOutput, TranscriberStream};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use wire::WireError;
+use wire::carrier::AudioFrame;
+use wire::pcm::Encoding;
+
+/// Audio kept from before speech was noticed: soft beginnings («h», «s») are quieter than what is detected.
+const PREROLL_MS: u32 = 320;
+/// Longest utterance kept for the turn model and a transcriber that is not open yet.
+const UTTERANCE_S_MAX: u32 = 30;
+
+/// See the module.
+pub(crate) struct Hearing {
+    rate: u32,
+    encoding: Encoding,
+    detector: VoiceDetector,
+    events: Vec<VoiceEvent>,
+    pcm: Vec<i16>,
+    preroll: VecDeque<i16>,
+    utterance: Vec<i16>,
+    in_utterance: bool,
+    transcriber: Option<TranscriberStream>,
+    wanted: AudioWanted,
+    /// A request that came before the transcriber was open.
+    asked_early: Option<WorkId>,
+    asked: Option<WorkId>,
+    transcriber_gone: bool,
+    media_samples: u64,
+    /// Call time minus media time; the smallest seen, since delay only ever adds.
+    offset_ms: Option<u64>,
+    first_sample: u64,
+    speech_began: CallTime,
+    dropped_ms: u64,
+    silero: Option<SecondOpinion>,
+}
+
+struct SecondOpinion {
+    silero: Arc<BuiltinVoiceActivity>,
+    stream: Option<Box<SileroStream>>,
+    upsampler: Resampler,
+    waiting: Vec<i16>,
+}
+
+impl Hearing {
+    pub(crate) fn new(rate: u32, encoding: Encoding, wanted: AudioWanted, silero: Option<Arc<BuiltinVoiceActivity>>) -> Self {
+        let silero = silero.map(|silero| SecondOpinion {
+            stream: Some(Box::new(silero.stream())),
+            silero,
+            upsampler: Resampler::new(rate, 16_000),
+            waiting: Vec::new(),
+        });
+        Self {
+            rate,
+            encoding,
+            detector: VoiceDetector::new(rate),
+            events: Vec::new(),
+            pcm: Vec::new(),
+            preroll: VecDeque::new(),
+            utterance: Vec::new(),
+            in_utterance: false,
+            transcriber: None,
+            wanted,
+            asked_early: None,
+            asked: None,
+            transcriber_gone: false,
+            media_samples: 0,
+            offset_ms: None,
+            first_sample: 0,
+            speech_began: CallTime::ZERO,
+            dropped_ms: 0,
+            silero,
+        }
+    }
+
+    /// The next result of the transcriber; waits for ever while there is none.
+    pub(crate) async fn next_output(&mut self) -> Option<TranscriberOutput> {
+        match &mut self.transcriber {
+            Some(stream) => stream.output.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn discard(&mut self) {
+        self.in_utterance = false;
+        self.utterance.clear();
+        // A long utterance's buffer is not kept for the rest of the call.
+        self.utterance.shrink_to(self.rate as usize);
+        self.asked_early = None;
+        self.send(TranscriberInput::Discard);
+    }
+
+    /// The utterance at 16 kHz, at most the last seconds a turn model looks at.
+    pub(crate) fn utterance_16k(&self) -> Vec<i16> {
+        let window = self.rate as usize * providers::turn::WINDOW_S;
+        let from = self.utterance.len().saturating_sub(window);
+        let mut pcm = Vec::new();
+        Resampler::new(self.rate, 16_000).process(&self.utterance[from..], &mut pcm);
+        pcm
+    }
+
+    pub(crate) fn second_opinion(&mut self, outcome: Result<(Box<SileroStream>, Vec<f32>), Error>) {
+        let Some(second) = &mut self.silero else { return };
+        match outcome {
+            Ok((stream, probabilities)) => {
+                second.stream = Some(stream);
+                if let Some(last) = probabilities.last() {
+                    self.detector.override_probability(Some(*last));
+                }
+            }
+            // Too busy: the first detector decides alone, and a new stream begins.
+            Err(error) => {
+                tracing::debug!(error = %error, "no second opinion on a noisy line");
+                second.stream = Some(Box::new(second.silero.stream()));
+            }
+        }
+    }
+
+    fn send(&mut self, input: TranscriberInput) {
+        let Some(stream) = &self.transcriber else { return };
+        if let Err(error) = stream.input.try_send(input)
+            && let TranscriberInput::Audio(lost) = error.into_inner()
+        {
+            self.dropped_ms += lost.len() as u64 * 1_000 / u64::from(self.rate);
+        }
+    }
+
+    /// Takes one decoded frame; afterwards `events` holds what was noticed. True when an utterance began.
+    fn push(&mut self, now_ms: u64) {
+        let frame_ms = self.pcm.len() as u64 * 1_000 / u64::from(self.rate);
+        self.media_samples += self.pcm.len() as u64;
+        let media_end_ms = self.media_samples * 1_000 / u64::from(self.rate);
+        if self.offset_ms.is_none() {
+            self.first_sample = now_ms.saturating_sub(frame_ms) * u64::from(self.rate) / 1_000;
+        }
+        let offset = now_ms.saturating_sub(media_end_ms);
+        self.offset_ms = Some(self.offset_ms.map_or(offset, |known| known.min(offset)));
+        self.events.clear();
+        self.detector.push(&self.pcm, &mut self.events);
+        self.preroll.extend(&self.pcm);
+        let keep = (self.rate * PREROLL_MS / 1_000) as usize + self.pcm.len();
+        let excess = self.preroll.len().saturating_sub(keep);
+        self.preroll.drain(..excess);
+        let begins = !self.in_utterance && self.events.iter().any(|event| matches!(event, VoiceEvent::Began { .. }));
+        if begins {
+            self.in_utterance = true;
+            self.utterance.extend(&self.preroll);
+        } else if self.in_utterance && self.utterance.len() < (self.rate * UTTERANCE_S_MAX) as usize {
+            self.utterance.extend(&self.pcm);
+        }
+        match self.wanted {
+            AudioWanted::Continuous => self.send(TranscriberInput::Audio(self.pcm.clone())),
+            AudioWanted::SpeechOnly if begins => self.send(TranscriberInput::Audio(self.utterance.clone())),
+            AudioWanted::SpeechOnly if self.in_utterance => self.send(TranscriberInput::Audio(self.pcm.clone())),
+            AudioWanted::SpeechOnly => {}
+        }
+    }
+
+    fn call_time(&self, media_ms: u64) -> CallTime {
+        CallTime(self.offset_ms.unwrap_or(0) + media_ms)
+    }
+
+    /// On a noisy line a second, better and dearer detector is asked, one piece at a time.
+    fn ask_second_opinion(&mut self, work: &mut Work) {
+        let Some(second) = &mut self.silero else { return };
+        if !self.detector.noisy() {
+            second.waiting.clear();
+            return;
+        }
+        second.upsampler.process(&self.pcm, &mut second.waiting);
+        // A second of audio waiting means the pool is busy: old audio says nothing about now.
+        let excess = second.waiting.len().saturating_sub(16_000);
+        second.waiting.drain(..excess);
+        if let Some(stream) = second.stream.take() {
+            let silero = second.silero.clone();
+            let pcm = std::mem::take(&mut second.waiting);
+            work.start_unnamed(move |events| async move {
+                let scored = silero.score(*stream, pcm).await.map(|(stream, scores)| (Box::new(stream), scores));
+                // The call is gone: nobody asks any more.
+                let _ = events.send(WorkEvent::Voices(scored)).await;
+            });
+        }
+    }
+}
+
+impl Session {
+    /// A frame of the caller's audio.
+    pub(super) fn hear(&mut self, frame: &AudioFrame<'_>) -> Result<(), WireError> {
+        let hearing = &mut self.hearing;
+        let mut pcm = std::mem::take(&mut hearing.pcm);
+        let decoded = frame.decode(hearing.encoding, &mut pcm);
+        hearing.pcm = pcm;
+        decoded?;
+        let now = CallTime(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        self.last_audio_ms = now.ms();
+        let at_sample = hearing.media_samples;
+        hearing.push(now.ms());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.caller(hearing.first_sample + at_sample, &hearing.pcm);
+        }
+        hearing.ask_second_opinion(&mut self.work);
+        let events = std::mem::take(&mut self.hearing.events);
+        for event in &events {
+            let voice = match event {
+                VoiceEvent::Began { at_ms } => {
+                    self.hearing.speech_began = self.hearing.call_time(*at_ms);
+                    Voice::Began { at: self.hearing.speech_began }
+                }
+                VoiceEvent::Ended { at_ms } => Voice::Ended { at: self.hearing.call_time(*at_ms) },
+            };
+            self.input(Input::Voice(voice));
+        }
+        self.hearing.events = events;
+        if self.hearing.detector.is_speaking()
+            && let Some(last_loud) = self.hearing.detector.last_loud_ms()
+        {
+            let (since, until) = (self.hearing.speech_began, self.hearing.call_time(last_loud));
+            self.input(Input::Voice(Voice::Loud { since, until }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn transcribe(&mut self, work: WorkId) {
+        if self.hearing.transcriber.is_none() {
+            if self.hearing.transcriber_gone {
+                self.inputs.push_back(Input::TranscribeFailed { work });
+            } else {
+                self.hearing.asked_early = Some(work);
+            }
+            return;
+        }
+        self.hearing.asked = Some(work);
+        let request = TranscriberInput::Finalize { work: work.0 };
+        let full = self.hearing.transcriber.as_ref().is_some_and(|stream| stream.input.try_send(request).is_err());
+        if full {
+            self.inputs.push_back(Input::TranscribeFailed { work });
+        }
+    }
+
+    pub(super) fn transcriber_opened(&mut self, opened: Result<TranscriberStream, Error>) {
+        match opened {
+            Ok(stream) => {
+                self.hearing.transcriber = Some(stream);
+                if self.hearing.in_utterance {
+                    let utterance = self.hearing.utterance.clone();
+                    self.hearing.send(TranscriberInput::Audio(utterance));
+                }
+                if let Some(work) = self.hearing.asked_early.take() {
+                    self.transcribe(work);
+                }
+            }
+            Err(error) => self.transcriber_lost(&error),
+        }
+    }
+
+    fn transcriber_lost(&mut self, error: &Error) {
+        tracing::error!(call.id = %self.grant.call, error = %error, "the transcriber is gone");
+        self.hearing.transcriber = None;
+        self.hearing.transcriber_gone = true;
+        let asked = self.hearing.asked_early.take().or(self.hearing.asked.take());
+        if let Some(work) = asked {
+            self.input(Input::TranscribeFailed { work });
+        }
+    }
+
+    pub(super) fn transcript(&mut self, output: Option<TranscriberOutput>) {
+        match output {
+            Some(TranscriberOutput::Partial { text }) => self.input(Input::Partial { text }),
+            Some(TranscriberOutput::Final { work, text }) => {
+                self.hearing.asked = None;
+                self.tell(Live::Understood(text.clone()));
+                self.input(Input::Heard { work: WorkId(work), text });
+            }
+            Some(TranscriberOutput::Failed { work: Some(work), error }) => {
+                tracing::warn!(call.id = %self.grant.call, error = %error, "an utterance could not be transcribed");
+                self.input(Input::TranscribeFailed { work: WorkId(work) });
+            }
+            Some(TranscriberOutput::Failed { work: None, error }) => self.transcriber_lost(&error),
+            None => {
+                let error = Error::new(providers::ErrorKind::Unavailable, "transcriber", "its stream ended");
+                self.transcriber_lost(&error);
+            }
+        }
+    }
+}

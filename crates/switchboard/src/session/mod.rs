@@ -1,0 +1,366 @@
+//! One live call: the only task that touches it. It reads the socket, keeps the time, feeds the pure call, performs
+//! its effects and paces its audio out.
+//!
+//! There is no queue of our own between the socket and the call: the task reads as fast as it can, and what it has not
+//! read waits in the kernel's bounded buffer, where the carrier feels it.
+
+mod effects;
+mod hearing;
+mod opening;
+mod speaking;
+mod tools;
+mod work;
+
+use crate::accept::Clock;
+use crate::call_log::CallLog;
+use crate::keeper::{CallEnd, Grant};
+use crate::live::{Live, LiveEvent};
+use crate::recorder::Recorder;
+use crate::services::Chosen;
+use crate::Switchboard;
+use axum::extract::ws::{Message, WebSocket};
+use call::log::{Line, Step};
+use call::{Call, Command, Effect, Effects, Input, Note};
+use futures_util::{SinkExt, StreamExt};
+use hearing::Hearing;
+use model::{CallTime, CarrierKind, EndedReason, RecordingId};
+use speaking::Speaking;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+use wire::carrier::{CarrierMessage, StopReason};
+use work::{Work, WorkEvent};
+
+/// The carrier's start message must come within this time after the upgrade; Exotel's own budget is 10 s.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// A carrier sends audio all the time, silence too. Without any for this long the line is dead.
+const SILENT_LINE_MS: u64 = 10_000;
+/// A message that the carrier does not take within this time: its side of the socket is dead.
+const SEND_DEADLINE: Duration = Duration::from_secs(5);
+/// Unreadable messages in a row that end the call: two seconds of audio.
+const BAD_FRAMES_MAX: u32 = 20;
+/// The close handshake is given this long.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
+/// Inputs that one input may lead to (cleared playback, failed work). More is a loop of ours.
+const CASCADE_MAX: usize = 64;
+
+/// What the door hands over.
+pub(crate) struct Start {
+    pub(crate) carrier: CarrierKind,
+    pub(crate) grant: Grant,
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) clock: Clock,
+}
+
+/// Everything of one call.
+struct Session {
+    board: Arc<Switchboard>,
+    grant: Grant,
+    clock: Clock,
+    began: Instant,
+    call: Call,
+    log: CallLog,
+    inputs: VecDeque<Input>,
+    hearing: Hearing,
+    speaking: Speaking,
+    work: Work,
+    services: Chosen,
+    recorder: Option<Recorder>,
+    recording: Option<RecordingId>,
+    collected: serde_json::Map<String, serde_json::Value>,
+    bad_frames: u32,
+    last_audio_ms: u64,
+    ended: Option<EndedReason>,
+}
+
+/// Runs a call from the upgraded socket to its last record.
+pub(crate) async fn run(board: Arc<Switchboard>, start: Start, mut socket: WebSocket) {
+    let call_id = start.grant.call;
+    let carrier = start.carrier;
+    let permit = start.permit;
+    let (grant, clock) = (start.grant, start.clock);
+    match opening::open(&board, carrier, grant.clone(), clock.clone(), &mut socket).await {
+        Ok(session) => session.run(socket).await,
+        Err(reason) => {
+            tracing::info!(call.id = %call_id, reason = %reason, "a media stream did not become a call");
+            let end = CallEnd::without_media(grant.tenant, call_id, reason, clock());
+            board.keeper.finish(end).await;
+            close(socket).await;
+        }
+    }
+    drop(permit);
+}
+
+async fn close(mut socket: WebSocket) {
+    // Closing the socket is how a call is ended with the carrier; a peer that does not answer is dropped.
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, async {
+        let _ = socket.send(Message::Close(None)).await;
+        while let Some(Ok(_)) = socket.recv().await {}
+    })
+    .await;
+}
+
+/// What woke the session.
+enum Wake {
+    Socket(Option<Result<Message, axum::Error>>),
+    Command(Option<Command>),
+    Work(WorkEvent),
+    Speech(speaking::Chunk),
+    Transcript(Option<providers::transcriber::TranscriberOutput>),
+    Timer,
+    HardStop,
+}
+
+impl Session {
+    async fn run(mut self, mut socket: WebSocket) {
+        let call_id = self.grant.call;
+        let mut commands = self.board.register(call_id, self.grant.tenant);
+        self.tell(Live::Began);
+        self.input(Input::Connected);
+        while self.ended.is_none() {
+            if let Err(reason) = self.send_due(&mut socket).await {
+                self.leave(reason);
+                break;
+            }
+            if self.ended.is_some() {
+                break;
+            }
+            let wake = self.next(&mut socket, &mut commands).await;
+            self.woken(wake);
+        }
+        self.board.unregister(call_id);
+        self.finish(socket).await;
+    }
+
+    async fn next(&mut self, socket: &mut WebSocket, commands: &mut mpsc::Receiver<Command>) -> Wake {
+        let due = self.began + Duration::from_millis(self.due_ms());
+        tokio::select! {
+            biased;
+            () = self.board.hard_stop.cancelled() => Wake::HardStop,
+            command = commands.recv() => Wake::Command(command),
+            message = socket.next() => Wake::Socket(message),
+            event = self.work.next() => Wake::Work(event),
+            output = self.hearing.next_output() => Wake::Transcript(output),
+            chunk = self.speaking.next_chunk() => Wake::Speech(chunk),
+            () = tokio::time::sleep_until(due) => Wake::Timer,
+        }
+    }
+
+    fn woken(&mut self, wake: Wake) {
+        match wake {
+            Wake::HardStop => self.leave(EndedReason::CalyDrained),
+            Wake::Command(Some(command)) => {
+                self.report_playback();
+                self.input(Input::Command(command));
+            }
+            Wake::Command(None) | Wake::Timer => self.input_if_due(),
+            Wake::Socket(message) => self.message(message),
+            Wake::Work(event) => self.work_done(event),
+            Wake::Transcript(output) => self.transcript(output),
+            Wake::Speech(chunk) => self.speech(chunk),
+        }
+        let now = self.now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush(now.ms());
+        }
+        if self.ended.is_none() && now.since(CallTime(self.last_audio_ms)) > SILENT_LINE_MS {
+            self.leave(EndedReason::CarrierLost);
+        }
+    }
+
+    /// When the session must wake by itself, in ms since the media began.
+    fn due_ms(&self) -> u64 {
+        let mut due = self.last_audio_ms + SILENT_LINE_MS + 1;
+        due = due.min(self.call.deadline().map_or(u64::MAX, CallTime::ms));
+        due = due.min(self.speaking.due_ms().unwrap_or(u64::MAX));
+        due.min(self.recorder.as_ref().map_or(u64::MAX, Recorder::due_ms))
+    }
+
+    fn now(&self) -> CallTime {
+        CallTime(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn input_if_due(&mut self) {
+        if self.call.deadline().is_some_and(|deadline| deadline <= self.now()) {
+            self.input(Input::Tick);
+        }
+    }
+
+    /// Feeds one input to the call and performs what follows, including the inputs that the effects lead to.
+    fn input(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        let mut rounds = 0;
+        while let Some(input) = self.inputs.pop_front() {
+            rounds += 1;
+            if rounds > CASCADE_MAX {
+                tracing::error!(call.id = %self.grant.call, "inputs lead to inputs without an end");
+                self.inputs.clear();
+                self.ended.get_or_insert(EndedReason::CalyError);
+                return;
+            }
+            let now = self.now();
+            let mut effects = Effects::new();
+            if self.log.is_on() {
+                self.call.handle(now, input.clone(), &mut effects);
+                self.log.push(Line::Step(Box::new(Step { at: now, input, effects: effects.clone() })));
+            } else {
+                self.call.handle(now, input, &mut effects);
+            }
+            for effect in effects {
+                self.perform(effect, now);
+            }
+        }
+    }
+
+    /// The other side is gone, or we must go.
+    fn leave(&mut self, reason: EndedReason) {
+        self.report_playback();
+        self.input(Input::CallerLeft { reason });
+        self.ended.get_or_insert(reason);
+    }
+
+    /// Tells the call how far its words were heard, before something ends it.
+    fn report_playback(&mut self) {
+        if self.speaking.is_busy() {
+            let heard = self.speaking.position(self.now().ms());
+            self.input(Input::PlaybackCleared { heard });
+        }
+    }
+
+    fn message(&mut self, message: Option<Result<Message, axum::Error>>) {
+        match message {
+            Some(Ok(Message::Text(text))) => self.carrier_message(text.as_str()),
+            Some(Ok(Message::Binary(_))) => self.bad_frame(),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            // A socket that closes without a stop: the carrier's way of hanging up when it is in a hurry.
+            Some(Ok(Message::Close(_))) => self.leave(EndedReason::CallerHungUp),
+            Some(Err(_)) | None => self.leave(EndedReason::CarrierLost),
+        }
+    }
+
+    fn carrier_message(&mut self, text: &str) {
+        let message = match wire::carrier::decode(self.speaking.carrier(), text) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::debug!(call.id = %self.grant.call, error = %error, "unreadable message");
+                self.bad_frame();
+                return;
+            }
+        };
+        match message {
+            CarrierMessage::Audio(frame) => {
+                if self.hear(&frame).is_err() {
+                    self.bad_frame();
+                    return;
+                }
+            }
+            CarrierMessage::Played { mark } => {
+                if let Some(speech) = self.speaking.played(&mark) {
+                    self.input(Input::Played { speech });
+                }
+            }
+            CarrierMessage::Dtmf { digit, .. } => self.input(Input::Dtmf { digit }),
+            CarrierMessage::Stopped { reason } => self.leave(match reason {
+                StopReason::Stopped => EndedReason::CarrierStopped,
+                StopReason::CallEnded | StopReason::Unknown => EndedReason::CallerHungUp,
+            }),
+            CarrierMessage::Flush | CarrierMessage::Connected | CarrierMessage::Start(_) | CarrierMessage::Ignored => {}
+        }
+        self.bad_frames = 0;
+    }
+
+    fn bad_frame(&mut self) {
+        self.bad_frames += 1;
+        if self.bad_frames > BAD_FRAMES_MAX {
+            self.leave(EndedReason::CarrierBadFrames);
+        }
+    }
+
+    /// Sends what is due now. A carrier that does not take it is stalled; a broken socket is lost.
+    async fn send_due(&mut self, socket: &mut WebSocket) -> Result<(), EndedReason> {
+        let now = self.now();
+        let mut sent = false;
+        while let Some(message) = self.next_message(now) {
+            match tokio::time::timeout(SEND_DEADLINE, socket.feed(Message::Text(message.into()))).await {
+                Ok(Ok(())) => sent = true,
+                Ok(Err(_)) => return Err(EndedReason::CarrierLost),
+                Err(_) => return Err(EndedReason::CarrierStalled),
+            }
+        }
+        if sent {
+            match tokio::time::timeout(SEND_DEADLINE, socket.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(EndedReason::CarrierLost),
+                Err(_) => return Err(EndedReason::CarrierStalled),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, what: Live) {
+        let event = LiveEvent { tenant: self.grant.tenant, call: self.grant.call, at_ms: self.now().ms(), what };
+        // Nobody watches: nothing to do.
+        let _ = self.board.live.send(event);
+    }
+
+    /// Closes the socket and everything that belongs to the call, then keeps its end.
+    async fn finish(mut self, socket: WebSocket) {
+        let reason = self.ended.unwrap_or(EndedReason::CalyError);
+        let end_ms = self.now().ms();
+        self.work.cancel_all();
+        self.log = CallLog::off();
+        close(socket).await;
+        if let Some(recorder) = self.recorder.take()
+            && let Err(error) = recorder.finish(end_ms).await
+        {
+            tracing::error!(call.id = %self.grant.call, error = %error, "a recording could not be written to its end");
+        }
+        let collected = self.collected();
+        self.tell(Live::Ended(reason));
+        let end = CallEnd {
+            tenant: self.grant.tenant,
+            call: self.grant.call,
+            reason,
+            at: (self.clock)(),
+            duration_ms: end_ms,
+            collected,
+            recording: self.recording,
+        };
+        self.board.keeper.finish(end).await;
+    }
+
+    fn collected(&mut self) -> serde_json::Map<String, serde_json::Value> {
+        let mut data = std::mem::take(&mut self.collected);
+        if let serde_json::Value::Object(slots) = self.call.collected()
+            && !slots.is_empty()
+        {
+            data.insert("slots".to_owned(), serde_json::Value::Object(slots));
+        }
+        data
+    }
+
+    fn note(&mut self, note: Note, now: CallTime) {
+        match &note {
+            Note::Turn(turn) => self.tell(Live::Turn(turn.clone())),
+            Note::BargeIn { .. } => self.tell(Live::BargeIn),
+            Note::Backchannel { text, .. } => self.tell(Live::Backchannel(text.clone())),
+            Note::ToolStarted { name } => self.tell(Live::Tool(name.clone())),
+            Note::Withdrawn
+            | Note::Reminded { .. }
+            | Note::StageFailed { .. }
+            | Note::ToolFinished { .. }
+            | Note::MarkMissing => {}
+        }
+        self.board.keeper.note(self.grant.tenant, self.grant.call, now.ms(), (self.clock)(), note);
+    }
+
+    fn hang_up(&mut self, reason: EndedReason) {
+        self.ended.get_or_insert(reason);
+    }
+
+    fn perform(&mut self, effect: Effect, now: CallTime) {
+        effects::perform(self, effect, now);
+    }
+}

@@ -1,0 +1,6 @@
+//! The other ends of the line, for tests, demo and load: a carrier, vendors, a caller with a script. They behave as
+//! the real ones do, over real sockets.
+
+pub mod caller;
+pub mod carrier;
+pub mod vendors;

@@ -1,0 +1,143 @@
+//! Audio inside JSON: base64 of 16-bit little-endian PCM or of μ-law, mono. Nothing is allocated on the way but the
+//! buffer that the caller keeps.
+
+use crate::WireError;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+
+/// How audio is coded on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// 16-bit signed little-endian linear PCM.
+    #[default]
+    Pcm16,
+    /// G.711 μ-law, one byte a sample.
+    Mulaw,
+}
+
+/// Bytes decoded at a time, on the stack: a multiple of 3 (base64 groups stay whole) and of 2 (samples stay whole).
+const BLOCK_BYTES: usize = 3 * 512;
+/// Base64 characters of one block.
+const BLOCK_CHARS: usize = BLOCK_BYTES / 3 * 4;
+
+/// Padding may be missing: some stacks strip it.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Decodes a base64 payload into samples. `pcm` is emptied first and stays empty on an error, so it can be kept for the
+/// whole call.
+///
+/// # Errors
+/// [`WireError::AudioNotBase64`], [`WireError::OddAudio`].
+pub fn decode(payload_base64: &str, encoding: Encoding, pcm: &mut Vec<i16>) -> Result<(), WireError> {
+    pcm.clear();
+    let mut block = [0_u8; BLOCK_BYTES];
+    let mut total_bytes = 0;
+    for chars in payload_base64.as_bytes().chunks(BLOCK_CHARS) {
+        let Ok(bytes) = LENIENT.decode_slice(chars, &mut block) else {
+            pcm.clear();
+            return Err(WireError::AudioNotBase64);
+        };
+        total_bytes += bytes;
+        let decoded = &block[..bytes];
+        match encoding {
+            Encoding::Pcm16 => pcm.extend(decoded.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair))),
+            Encoding::Mulaw => pcm.extend(decoded.iter().map(|byte| audio::g711::mulaw_decode(*byte))),
+        }
+    }
+    // Only the last block can be odd: the others are full.
+    if encoding == Encoding::Pcm16 && !total_bytes.is_multiple_of(2) {
+        pcm.clear();
+        return Err(WireError::OddAudio(total_bytes));
+    }
+    Ok(())
+}
+
+/// Appends the base64 of 16-bit little-endian `pcm`, followed by `padding_bytes` of silence, to `out`.
+pub fn encode_into(pcm: &[i16], padding_bytes: usize, out: &mut String) {
+    let mut block = [0_u8; BLOCK_BYTES];
+    let mut filled = 0;
+    let silence = std::iter::repeat_n(0_u8, padding_bytes);
+    for byte in pcm.iter().flat_map(|sample| sample.to_le_bytes()).chain(silence) {
+        block[filled] = byte;
+        filled += 1;
+        if filled == BLOCK_BYTES {
+            STANDARD.encode_string(block, out);
+            filled = 0;
+        }
+    }
+    STANDARD.encode_string(&block[..filled], out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_survive_the_way_there_and_back() {
+        for samples in [0, 1, 2, 3, 160, 511, 767, 768, 769, 800, 1536, 2400, 50_000] {
+            let pcm: Vec<i16> = (0..samples).map(|i: i32| (i * 7919 % 65_536 - 32_768) as i16).collect();
+            let mut text = String::new();
+            encode_into(&pcm, 0, &mut text);
+            let mut back = vec![1, 2, 3];
+            assert_eq!(decode(&text, Encoding::Pcm16, &mut back), Ok(()), "{samples}");
+            assert_eq!(back, pcm, "{samples}");
+        }
+    }
+
+    #[test]
+    fn known_bytes() {
+        let mut text = String::from("x");
+        encode_into(&[0x0102, -1], 2, &mut text);
+        assert_eq!(text, "xAgH//wAA");
+    }
+
+    #[test]
+    fn padding_may_be_missing() {
+        let mut pcm = Vec::new();
+        for given in ["AgH//w==", "AgH//w"] {
+            assert_eq!(decode(given, Encoding::Pcm16, &mut pcm), Ok(()), "{given}");
+            assert_eq!(pcm, [0x0102, -1], "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_audio_is_refused_and_leaves_nothing_behind() {
+        let mut pcm = vec![7];
+        for (given, want) in [
+            ("AAA=", None),
+            ("AAAA", Some(WireError::OddAudio(3))),
+            ("AA==", Some(WireError::OddAudio(1))),
+            ("A", Some(WireError::AudioNotBase64)),
+            ("AA AA", Some(WireError::AudioNotBase64)),
+            ("AA==AAAA", Some(WireError::AudioNotBase64)),
+            ("-_-_", Some(WireError::AudioNotBase64)),
+            ("ääää", Some(WireError::AudioNotBase64)),
+        ] {
+            let got = decode(given, Encoding::Pcm16, &mut pcm);
+            assert_eq!(got.as_ref().err(), want.as_ref(), "{given}");
+            assert!(want.is_none() || pcm.is_empty(), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_odd_byte_after_whole_blocks_is_found() {
+        let text = STANDARD.encode(vec![0_u8; BLOCK_BYTES * 2 + 5]);
+        assert_eq!(decode(&text, Encoding::Pcm16, &mut Vec::new()), Err(WireError::OddAudio(BLOCK_BYTES * 2 + 5)));
+    }
+
+    #[test]
+    fn mulaw_has_one_byte_a_sample() {
+        let mut pcm = Vec::new();
+        assert_eq!(decode(&STANDARD.encode([0xFF, 0x7F, 0x00, 0x80, 0xFE]), Encoding::Mulaw, &mut pcm), Ok(()));
+        assert_eq!(pcm.len(), 5);
+        assert_eq!((pcm[0], pcm[1]), (0, 0));
+        assert!(pcm[2] < -30_000 && pcm[3] > 30_000, "{pcm:?}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Webhook signatures: HMAC-SHA1 over the raw body, in hexadecimal or base64, compared in constant time, and the age of
+//! a request where it says one.
+//!
+//! Exotel documents no signature; one appears only where a deployment's proxy or flow adds it, so it is one of several
+//! ways to tell a real webhook (the others are not bytes and live with the routes).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha1::Sha1;
+
+/// A request whose own time is further away from now than this is refused, before or after.
+pub const TIMESTAMP_WINDOW_S: i64 = 300;
+/// Longest signature header read, in bytes: 40 hexadecimal digits and a scheme's name fit.
+const HEADER_BYTES_MAX: usize = 128;
+/// Bytes of a SHA-1.
+const SHA1_BYTES: usize = 20;
+
+/// Whether a webhook comes from who knows the secret, now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does.
+    Valid,
+    /// No signature given.
+    Missing,
+    /// A signature of something else.
+    Wrong,
+    /// Rightly signed, but its time is not within [`TIMESTAMP_WINDOW_S`] of now, or unreadable.
+    TooOld,
+}
+
+/// What a signed request carries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SignedRequest<'a> {
+    /// The body as received, byte for byte.
+    pub body: &'a [u8],
+    /// Header `x-exotel-signature`.
+    pub signature: Option<&'a str>,
+    /// Header `x-exotel-timestamp`, or the body's `Timestamp`: Unix seconds or milliseconds, or RFC 3339.
+    pub timestamp: Option<&'a str>,
+}
+
+/// Verifies signature, then age.
+#[must_use]
+pub fn verify(secret: &SecretString, request: SignedRequest<'_>, now: DateTime<Utc>) -> Verdict {
+    match verify_body(secret, request.body, request.signature) {
+        Verdict::Valid => match request.timestamp.map(str::trim).filter(|text| !text.is_empty()) {
+            None => Verdict::Valid,
+            Some(text) if parse_timestamp(text).is_some_and(|at| is_fresh(at, now)) => Verdict::Valid,
+            Some(_) => Verdict::TooOld,
+        },
+        other => other,
+    }
+}
+
+/// Verifies the signature only. An empty secret verifies nothing.
+#[must_use]
+pub fn verify_body(secret: &SecretString, body: &[u8], signature: Option<&str>) -> Verdict {
+    let Some(signature) = signature.map(str::trim).filter(|text| !text.is_empty()) else { return Verdict::Missing };
+    let key = secret.expose_secret().as_bytes();
+    if key.is_empty() || signature.len() > HEADER_BYTES_MAX {
+        return Verdict::Wrong;
+    }
+    let bare = match signature.split_once('=') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sha1") => rest,
+        _ => signature,
+    };
+    let Some(given) = digest_bytes(bare) else { return Verdict::Wrong };
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(key) else { return Verdict::Wrong };
+    mac.update(body);
+    match mac.verify_slice(&given) {
+        Ok(()) => Verdict::Valid,
+        Err(_) => Verdict::Wrong,
+    }
+}
+
+/// The signature of a body in lower-case hexadecimal: for those who send.
+#[must_use]
+pub fn sign_hex(secret: &SecretString, body: &[u8]) -> String {
+    let mut mac =
+        Hmac::<Sha1>::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(body);
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest_bytes(text: &str) -> Option<Vec<u8>> {
+    if text.len() == SHA1_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return text
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect();
+    }
+    let bytes = STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()?;
+    (bytes.len() == SHA1_BYTES).then_some(bytes)
+}
+
+/// Within the window, both ways: clocks differ.
+#[must_use]
+pub fn is_fresh(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.signed_duration_since(at).abs() <= TimeDelta::seconds(TIMESTAMP_WINDOW_S)
+}
+
+/// Unix seconds or milliseconds, RFC 3339, or Exotel's own naive Indian times.
+#[must_use]
+pub fn parse_timestamp(text: &str) -> Option<DateTime<Utc>> {
+    /// Seconds beyond this (the year 5138) are milliseconds.
+    const SECONDS_MAX: i64 = 100_000_000_000;
+    let text = text.trim();
+    if let Ok(number) = text.parse::<i64>() {
+        return if (0..SECONDS_MAX).contains(&number) {
+            DateTime::from_timestamp(number, 0)
+        } else {
+            DateTime::from_timestamp_millis(number).filter(|at| at.timestamp() > 0)
+        };
+    }
+    crate::exotel::webhook::parse_time(text)
+}

@@ -1,0 +1,11 @@
+drop table audit_logs;
+drop table jobs;
+drop table outbox;
+drop table stream_tokens;
+drop table recordings;
+drop table call_events;
+drop table turns;
+drop table calls;
+drop table phone_numbers;
+drop table agents;
+drop table organisations;
