@@ -9,6 +9,21 @@ pub(crate) struct Ear {
     pub(crate) state: EarState,
     /// Words of an earlier part of the same turn (an answer that was withdrawn).
     pub(crate) carried: Option<Carried>,
+    /// While the agent speaks: what is known about the sound that the caller is making.
+    pub(crate) probe: Probe,
+}
+
+/// Somebody who speaks over the agent wants the floor, or only shows that they listen («oh», «haan»). The first words
+/// tell: they are transcribed while the sound is still going on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Probe {
+    /// Nothing is known yet.
+    #[default]
+    None,
+    /// The words so far were asked for. Without an answer in time the agent stops: rather one stop too many.
+    Asked { work: WorkId, since: CallTime, length_ms: u64, due: CallTime },
+    /// So far it is a listening noise of this length.
+    Noise { length_ms: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +49,9 @@ pub(crate) struct Pause {
     pub(crate) began: CallTime,
     pub(crate) ended: CallTime,
     pub(crate) transcribe: WorkId,
-    pub(crate) score_work: WorkId,
+    /// The judgement of the sound is asked for only when the words leave the matter open: it costs as much computing
+    /// as the words themselves.
+    pub(crate) score_work: Option<WorkId>,
     pub(crate) asked_at: CallTime,
     pub(crate) text: Option<Text>,
     pub(crate) score: Score,

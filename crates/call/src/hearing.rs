@@ -1,8 +1,9 @@
 //! From voice activity and words to a finished turn of the caller; interruptions.
 
-use crate::ear::{Carried, EarState, Pause, Score, Text};
+use crate::ear::{Carried, EarState, Pause, Probe, Score, Text};
+use crate::flow::Completeness;
 use crate::mouth::Rest;
-use crate::timing::{SCORE_GRACE_MS, TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS, UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS};
+use crate::timing::{NOISE_MAX_MS, PROBE_AGAIN_MS, PROBE_DEADLINE_MS, SCORE_GRACE_MS, TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS, UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS};
 use crate::turn::silence_needed;
 use crate::{Call, Closing, Effect, Effects, HeardSpeech, Note, PendingTurn, Stage, Voice, WorkId};
 use language::backchannel::is_backchannel;
@@ -26,14 +27,23 @@ impl Call {
             EarState::Hearing { began, .. } => *began,
             EarState::Paused(pause) => {
                 // The pause was not the end: the utterance goes on, its text is asked for again later.
-                let (began, transcribe, score) = (pause.began, pause.transcribe, pause.score_work);
-                effects.push(Effect::Cancel { work: transcribe });
-                effects.push(Effect::Cancel { work: score });
+                let began = pause.began;
+                self.cancel_pause_work(effects);
                 began
             }
         };
         self.ear.state = EarState::Hearing { began, until: at };
+        self.ear.probe = Probe::None;
         self.withdraw_answer(effects);
+    }
+
+    fn cancel_pause_work(&mut self, effects: &mut Effects) {
+        if let EarState::Paused(pause) = &self.ear.state {
+            effects.push(Effect::Cancel { work: pause.transcribe });
+            if let Some(work) = pause.score_work.filter(|_| pause.score == Score::Waiting) {
+                effects.push(Effect::Cancel { work });
+            }
+        }
     }
 
     fn voice_loud(&mut self, since: CallTime, until: CallTime, effects: &mut Effects) {
@@ -42,11 +52,38 @@ impl Call {
         } else {
             self.ear.state = EarState::Hearing { began: since, until };
         }
-        let settings = &self.setup.agent.turn_taking;
-        let long_enough = until.since(since) >= settings.barge_in_min_ms;
-        let guarded = self.now.ms() < settings.barge_in_guard_ms;
-        let open = self.closing == Closing::Open;
-        if long_enough && !guarded && open && self.mouth.is_busy() && self.mouth.may_be_interrupted() {
+        let length_ms = until.since(since);
+        if !self.may_interrupt() || length_ms < self.setup.agent.turn_taking.barge_in_min_ms {
+            return;
+        }
+        match self.ear.probe {
+            Probe::None => self.probe(since, length_ms, effects),
+            Probe::Asked { .. } => {}
+            Probe::Noise { .. } if length_ms >= NOISE_MAX_MS => self.interrupt(since, effects),
+            Probe::Noise { length_ms: known } if length_ms >= known + PROBE_AGAIN_MS => {
+                self.probe(since, length_ms, effects);
+            }
+            Probe::Noise { .. } => {}
+        }
+    }
+
+    /// The agent speaks, and the caller may stop it now.
+    fn may_interrupt(&self) -> bool {
+        let guarded = self.now.ms() < self.setup.agent.turn_taking.barge_in_guard_ms;
+        !guarded && self.closing == Closing::Open && self.mouth.is_busy() && self.mouth.may_be_interrupted()
+    }
+
+    fn probe(&mut self, since: CallTime, length_ms: u64, effects: &mut Effects) {
+        let work = self.work();
+        self.ear.probe = Probe::Asked { work, since, length_ms, due: self.now + PROBE_DEADLINE_MS };
+        effects.push(Effect::Transcribe { work });
+    }
+
+    /// The first words of somebody who speaks over the agent.
+    fn probed(&mut self, words: Option<&str>, since: CallTime, length_ms: u64, effects: &mut Effects) {
+        let noise = words.is_some_and(|words| words.is_empty() || is_backchannel(words));
+        self.ear.probe = if noise { Probe::Noise { length_ms } } else { Probe::None };
+        if !noise && self.may_interrupt() {
             self.interrupt(since, effects);
         }
     }
@@ -61,11 +98,13 @@ impl Call {
     }
 
     fn pause_utterance(&mut self, began: CallTime, ended: CallTime, effects: &mut Effects) {
-        let (transcribe, score_work) = (self.work(), self.work());
+        if let Probe::Asked { work, .. } = std::mem::take(&mut self.ear.probe) {
+            effects.push(Effect::Cancel { work });
+        }
+        let transcribe = self.work();
         effects.push(Effect::Transcribe { work: transcribe });
-        effects.push(Effect::ScoreTurn { work: score_work });
         let asked_at = self.now;
-        let pause = Pause { began, ended, transcribe, score_work, asked_at, text: None, score: Score::Waiting };
+        let pause = Pause { began, ended, transcribe, score_work: None, asked_at, text: None, score: Score::Waiting };
         self.ear.state = EarState::Paused(pause);
     }
 
@@ -137,6 +176,12 @@ impl Call {
 
     /// The text of an utterance, or the failure to get one.
     pub(crate) fn heard(&mut self, work: WorkId, outcome: Result<String, ()>, effects: &mut Effects) {
+        if let Probe::Asked { work: asked, since, length_ms, .. } = self.ear.probe
+            && asked == work
+        {
+            self.probed(outcome.as_deref().ok().map(str::trim), since, length_ms, effects);
+            return;
+        }
         let now = self.now;
         let EarState::Paused(pause) = &mut self.ear.state else { return };
         if pause.transcribe != work || pause.text.is_some() {
@@ -151,6 +196,21 @@ impl Call {
         let words = words[..words.floor_char_boundary(model::limits::TURN_TEXT_BYTES_MAX)].to_owned();
         pause.text = Some(Text { words, at: now });
         self.consider_noise(effects);
+        self.ask_for_score(effects);
+    }
+
+    /// Words that leave open whether the caller has finished: the sound may tell.
+    fn ask_for_score(&mut self, effects: &mut Effects) {
+        let EarState::Paused(Pause { text: Some(text), score_work: None, .. }) = &self.ear.state else { return };
+        let whole = self.with_carried(&text.words);
+        if self.mind.completeness(&whole) != Completeness::Unknown || language::tail::is_dangling(&whole) {
+            return;
+        }
+        let work = self.work();
+        effects.push(Effect::ScoreTurn { work });
+        if let EarState::Paused(pause) = &mut self.ear.state {
+            pause.score_work = Some(work);
+        }
     }
 
     fn transcription_failed(&mut self, effects: &mut Effects) {
@@ -182,7 +242,7 @@ impl Call {
 
     pub(crate) fn scored(&mut self, work: WorkId, probability: Option<f32>, _effects: &mut Effects) {
         if let EarState::Paused(pause) = &mut self.ear.state
-            && pause.score_work == work
+            && pause.score_work == Some(work)
         {
             pause.score = probability.map_or(Score::Unknown, Score::Known);
         }
@@ -201,7 +261,7 @@ impl Call {
         let completeness = self.mind.completeness(&whole);
         let needed = silence_needed(&whole, pause.score, completeness, &self.setup.agent.turn_taking);
         let by_silence = pause.ended + needed;
-        if pause.score == Score::Waiting && completeness == crate::flow::Completeness::Unknown {
+        if pause.score == Score::Waiting && pause.score_work.is_some() {
             // Give the judgement of the sound a moment; it is on its way.
             by_silence.max(text.at + SCORE_GRACE_MS)
         } else {
@@ -219,7 +279,10 @@ impl Call {
     pub(crate) fn ear_deadline(&self) -> Option<CallTime> {
         match &self.ear.state {
             EarState::Quiet => None,
-            EarState::Hearing { began, .. } => Some(*began + UTTERANCE_MAX_MS),
+            EarState::Hearing { began, .. } => {
+                let end = *began + UTTERANCE_MAX_MS;
+                Some(if let Probe::Asked { due, .. } = self.ear.probe { due.min(end) } else { end })
+            }
             EarState::Paused(pause) => Some(self.turn_ends_at(pause)),
         }
     }
@@ -229,6 +292,12 @@ impl Call {
             EarState::Quiet => {}
             EarState::Hearing { began, until } => {
                 let (began, until) = (*began, *until);
+                if let Probe::Asked { work, since, length_ms, due } = self.ear.probe
+                    && self.now >= due
+                {
+                    effects.push(Effect::Cancel { work });
+                    self.probed(None, since, length_ms, effects);
+                }
                 if self.now >= began + UTTERANCE_MAX_MS {
                     self.pause_utterance(began, until, effects);
                 }
@@ -240,9 +309,7 @@ impl Call {
                 if pause.text.is_some() {
                     self.end_turn(effects);
                 } else {
-                    let (transcribe, score) = (pause.transcribe, pause.score_work);
-                    effects.push(Effect::Cancel { work: transcribe });
-                    effects.push(Effect::Cancel { work: score });
+                    self.cancel_pause_work(effects);
                     self.transcription_failed(effects);
                 }
             }
@@ -255,7 +322,9 @@ impl Call {
         let words = pause.text.map(|t| t.words).unwrap_or_default();
         let text = self.with_carried(&words);
         let began = self.ear.carried.take().map_or(pause.began, |c| c.began);
-        effects.push(Effect::Cancel { work: pause.score_work });
+        if let Some(work) = pause.score_work.filter(|_| pause.score == Score::Waiting) {
+            effects.push(Effect::Cancel { work });
+        }
         effects.push(Effect::DiscardUtterance);
         self.quiet_since = self.now;
         if self.closing != Closing::Open || text.is_empty() {

@@ -3,8 +3,9 @@
 /// An utterance's text must be there this long after it was asked for. The built-in model needs 0.1 to 0.5 s; beyond
 /// 4 s a caller says «hello?».
 pub const TRANSCRIBE_DEADLINE_MS: u64 = 4_000;
-/// The turn model's judgement is waited for this long after the text is there; then silence and words decide alone.
-pub const SCORE_GRACE_MS: u64 = 120;
+/// The turn model's judgement, asked for once the words are there, is waited for this long (it computes for about
+/// 0.1 s); then silence and words decide alone.
+pub const SCORE_GRACE_MS: u64 = 250;
 /// The first words of a language model's answer.
 pub const THINK_DEADLINE_MS: u64 = 6_000;
 /// Between two pieces of an answer that has begun.
@@ -25,6 +26,14 @@ pub const UTTERANCE_MIN_MS: u64 = 60;
 /// An utterance longer than this is cut: answered as if the caller had paused. Longer than any answer to a question,
 /// shorter than the transcriber's buffer (30 s).
 pub const UTTERANCE_MAX_MS: u64 = 25_000;
+/// The first words of somebody who speaks over the agent must be there this long after they were asked for; then the
+/// agent stops whatever they are. With a carrier's frames of 100 ms the agent has stopped 300 ms after the first sound.
+pub const PROBE_DEADLINE_MS: u64 = 150;
+/// A listening noise that goes on is looked at again after this much more of it: with every frame of 100 ms, whatever
+/// the detector rounds it to.
+pub const PROBE_AGAIN_MS: u64 = 80;
+/// Nobody hums this long: then it is speech, whatever the words look like.
+pub const NOISE_MAX_MS: u64 = 1_500;
 /// When the caller goes on within this time after the turn seemed over, and nothing of the answer was heard yet, the
 /// answer is withdrawn and both parts are taken as one turn.
 pub const WITHDRAW_WITHIN_MS: u64 = 2_500;

@@ -46,7 +46,7 @@ enum Command {
 }
 
 /// Runs the command of the process.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     match execute(cli.command) {
         Ok(code) => code,

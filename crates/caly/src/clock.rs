@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 /// The time now.
 #[expect(clippy::disallowed_methods, reason = "the edge's clock")]
-pub fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
 /// The same, to hand on.
-pub fn shared() -> Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> {
+pub(crate) fn shared() -> Arc<dyn Fn() -> DateTime<Utc> + Send + Sync> {
     Arc::new(now)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use store::StoreConfig;
 
 /// Every setting, with what it is for. What is not here is refused.
-pub const SETTINGS: &[(&str, &str)] = &[
+pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("DATABASE_URL", "sqlite:///path/caly.db or postgres://user:password@host/database; default: a file in CALY_DATA_DIR"),
     ("DB_POOL_MAX", "most connections to PostgreSQL (20)"),
     ("DB_POOL_MIN", "connections kept open (5)"),
@@ -52,7 +52,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
 
 /// The environment this runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Environment {
+pub(crate) enum Environment {
     /// A person's own machine.
     Development,
     /// Real calls.
@@ -61,7 +61,7 @@ pub enum Environment {
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Development or production.
     pub environment: Environment,
     /// Where to listen.
@@ -75,7 +75,7 @@ pub struct Config {
     /// Recordings.
     pub objects: ObjectSettings,
     /// Built-in models.
-    pub models: ModelPaths,
+    pub(crate) models: ModelPaths,
     /// Threads for them; none = cores less one.
     pub inference_threads: Option<usize>,
     /// Recorded callers.
@@ -108,7 +108,7 @@ pub struct Config {
 
 /// Everything that is wrong with the settings.
 #[derive(Debug)]
-pub struct ConfigError(pub Vec<String>);
+pub(crate) struct ConfigError(pub Vec<String>);
 
 impl std::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -123,12 +123,20 @@ impl std::fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
+    /// Where an object is, for people: a path, or a bucket's address.
+    pub(crate) fn object_place(&self, key: &str) -> String {
+        match &self.objects {
+            ObjectSettings::Local { folder } => folder.join(key).display().to_string(),
+            ObjectSettings::S3(s3) => format!("s3://{}/{key}", s3.bucket),
+        }
+    }
+
     /// From the process's environment and the file it names.
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn load() -> Result<Self, ConfigError> {
+    pub(crate) fn load() -> Result<Self, ConfigError> {
         let mut problems = Vec::new();
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -156,7 +164,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] with everything that is wrong, `problems` included.
-    pub fn from_values(
+    pub(crate) fn from_values(
         values: &BTreeMap<String, String>,
         cache: Option<PathBuf>,
         problems: Vec<String>,

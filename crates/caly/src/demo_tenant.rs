@@ -7,15 +7,15 @@ use store::phone_numbers::NewPhoneNumber;
 use store::{Store, agents, organisations, phone_numbers};
 
 /// The clinic's receptionist.
-pub const FLOW: &str = include_str!("../../../flows/clinic.toml");
+pub(crate) const FLOW: &str = include_str!("../../../flows/clinic.toml");
 /// The clinic's number. From the range that India's regulator keeps for fiction there is none; this one is Exotel's
 /// own example.
-pub const NUMBER: &str = "+918047491899";
+pub(crate) const NUMBER: &str = "+918047491899";
 const CLINIC: &str = "Sunrise Clinic";
 const AGENT: &str = "Receptionist";
 
 /// The agent that answers the demo's number.
-pub fn agent() -> AgentConfig {
+pub(crate) fn agent() -> AgentConfig {
     AgentConfig {
         language: "en-IN".to_owned(),
         greeting: None,
@@ -32,7 +32,7 @@ pub fn agent() -> AgentConfig {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ensure(store: &Store, config: &AgentConfig) -> anyhow::Result<TenantId> {
+pub(crate) async fn ensure(store: &Store, config: &AgentConfig) -> anyhow::Result<TenantId> {
     let now = clock::now();
     let number = E164::parse(NUMBER)?;
     let found = store

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging. `quiet` keeps to warnings, for commands that talk themselves.
-pub fn start(config: &Config, quiet: bool) {
+pub(crate) fn start(config: &Config, quiet: bool) {
     let level = if quiet && config.log_level == "info" { "warn" } else { &config.log_level };
     let filter = EnvFilter::new(format!("{level},sqlx=warn,hyper=warn,rustls=warn,tungstenite=warn"));
     let builder = tracing_subscriber::fmt()

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 const LAST_WRITES: Duration = Duration::from_secs(20);
 
 /// A running node.
-pub struct Node {
+pub(crate) struct Node {
     /// Where it listens.
     pub address: SocketAddr,
     /// Its calls.
@@ -44,7 +44,7 @@ impl Node {
     ///
     /// # Errors
     /// One sentence about what could not be started.
-    pub async fn start(config: &Config, progress: impl Fn(&str) + Send + 'static) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: &Config, progress: impl Fn(&str) + Send + 'static) -> anyhow::Result<Self> {
         // The port first: a taken one should be told before models are loaded.
         let listener = TcpListener::bind(config.listen)
             .await
@@ -104,7 +104,7 @@ impl Node {
     }
 
     /// Refuses new calls, lets live ones finish, stops. When `now` is cancelled, ends at once.
-    pub async fn stop(self, now: CancellationToken) {
+    pub(crate) async fn stop(self, now: CancellationToken) {
         self.stopping.cancel();
         tokio::select! {
             () = self.board.drain(self.drain) => {}
@@ -135,7 +135,7 @@ impl Node {
 ///
 /// # Errors
 /// When it cannot be opened, or has a schema that this version does not know.
-pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     create_folder(&config.data_dir)?;
     let store = Store::open(&config.store).await?;
     store.migrate_up(clock::now()).await.context("the database's schema cannot be used")?;

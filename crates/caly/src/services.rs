@@ -16,7 +16,7 @@ use std::sync::Arc;
 use switchboard::{Services, ThinkerFactory};
 
 /// The services, what is missing of the built-in ones, and the pool they run in.
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// For the switchboard.
     pub services: Services,
     /// One sentence for each built-in model that is not there.
@@ -27,7 +27,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// When the pool's threads or the HTTP client cannot be made.
-pub fn load(config: &Config, http: &Http, progress: &dyn Fn(&str)) -> anyhow::Result<Loaded> {
+pub(crate) fn load(config: &Config, http: &Http, progress: &dyn Fn(&str)) -> anyhow::Result<Loaded> {
     let mut pool_settings = PoolSettings::default();
     if let Some(threads) = config.inference_threads {
         pool_settings.workers = threads;
@@ -71,7 +71,7 @@ pub fn load(config: &Config, http: &Http, progress: &dyn Fn(&str)) -> anyhow::Re
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub fn http() -> anyhow::Result<Http> {
+pub(crate) fn http() -> anyhow::Result<Http> {
     Http::new(&HttpSettings::default()).context("the HTTP client could not be made")
 }
 

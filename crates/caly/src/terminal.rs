@@ -3,28 +3,28 @@
 use std::io::{IsTerminal, Write};
 
 /// Prints a line.
-pub fn say(line: impl AsRef<str>) {
+pub(crate) fn say(line: impl AsRef<str>) {
     // A closed pipe (`caly … | head`) is no reason to fail.
     let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
 }
 
 /// Prints a line where errors go.
-pub fn complain(line: impl AsRef<str>) {
+pub(crate) fn complain(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
 }
 
 /// Dimmed, when a person looks.
-pub fn dim(text: &str) -> String {
+pub(crate) fn dim(text: &str) -> String {
     styled("2", text)
 }
 
 /// Bold, when a person looks.
-pub fn bold(text: &str) -> String {
+pub(crate) fn bold(text: &str) -> String {
     styled("1", text)
 }
 
 /// In a colour (an ANSI number), when a person looks.
-pub fn coloured(colour: &str, text: &str) -> String {
+pub(crate) fn coloured(colour: &str, text: &str) -> String {
     styled(colour, text)
 }
 

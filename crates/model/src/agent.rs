@@ -108,7 +108,7 @@ pub struct TurnTaking {
     pub pause_short_ms: u64,
     /// Silence after which the turn is over when the caller seems to be thinking.
     pub pause_long_ms: u64,
-    /// Caller's speech over the agent that counts as an interruption. Shorter is a cough or a click.
+    /// Sound of the caller over the agent that is looked at as a possible interruption. Shorter is a click.
     pub barge_in_min_ms: u64,
     /// No interruption in this first part of the call: the phone leg may echo our greeting.
     pub barge_in_guard_ms: u64,
@@ -123,7 +123,7 @@ impl Default for TurnTaking {
         Self {
             pause_short_ms: 240,
             pause_long_ms: 1_100,
-            barge_in_min_ms: 160,
+            barge_in_min_ms: 100,
             barge_in_guard_ms: 400,
             reminder_after_ms: 7_000,
             reminders_max: 2,

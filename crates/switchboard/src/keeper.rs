@@ -87,7 +87,6 @@ pub struct Keeper {
 
 impl Keeper {
     /// A keeper for this node, and the task that must be running for it. The task ends when the last keeper is dropped.
-    #[must_use]
     pub fn new(store: Store, owner: Owner) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (items, receiver) = mpsc::channel(QUEUE);
         let owner = Arc::new(owner);

@@ -105,7 +105,7 @@ pub enum Action {
     /// Says a text.
     Say(String),
     /// Asks for one thing.
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// Reads back and wants yes.
     Confirm(Confirm),
     /// Goes on by the value of a slot.

@@ -184,7 +184,7 @@ fn read_step(index: usize, table: Table, ids: &BTreeMap<String, usize>, problems
     let explicit_next = reader.has("next");
     let next = goto(&mut reader, "next", ids);
     let action = match kinds.first().copied() {
-        Some("ask") => Action::Ask(read_ask(&mut reader, ids)),
+        Some("ask") => Action::Ask(Box::new(read_ask(&mut reader, ids))),
         Some("confirm") => Action::Confirm(read_confirm(&mut reader, ids)),
         Some("branch") => Action::Branch(read_branch(&mut reader, ids)),
         Some("tool") => Action::Tool(read_tool(&mut reader, ids)),
@@ -240,7 +240,7 @@ fn read_ask(reader: &mut Reader<'_>, ids: &BTreeMap<String, usize>) -> Ask {
             }
         }
     }
-    if (kind == Kind::Choice) != !options.is_empty() {
+    if (kind == Kind::Choice) == options.is_empty() {
         reader.problem("a choice needs `options`, other kinds have none: [step.options] name = [\"other word\"]");
     }
     let (retry, retries_max, on_fail) = read_retries(reader, ids);

@@ -1,7 +1,7 @@
 //! One call walking through a flow.
 
 use super::answer::{self, Answer};
-use super::file::{Action, Ask, Confirm, Flow, IntentAction, Kind, Step};
+use super::file::{Action, Ask, Confirm, Flow, IntentAction, Kind, Step, Tool};
 use super::render;
 use super::value::SlotValue;
 use chrono::{NaiveDate, NaiveTime};
@@ -360,12 +360,7 @@ impl FlowRun {
                 }
                 Action::Tool(tool) => {
                     say.extend(tool.while_waiting.iter().map(|t| self.line(t, step.interruptible)));
-                    let arguments = tool
-                        .arguments
-                        .iter()
-                        .map(|(name, template)| (name.clone(), render::plain(template, &flow, &self.slots, ctx)))
-                        .collect();
-                    return FlowStep { say, then: Then::RunTool { name: tool.name.clone(), arguments } };
+                    return FlowStep { say, then: self.run_tool(tool, ctx) };
                 }
                 Action::Transfer { to, say: before } => {
                     say.extend(before.iter().map(|t| self.line(t, step.interruptible)));
@@ -383,6 +378,12 @@ impl FlowRun {
         self.at = None;
         say.push(self.line(&flow.listening.goodbye, true));
         FlowStep { say, then: Then::HangUp }
+    }
+
+    fn run_tool(&self, tool: &Tool, ctx: &FlowContext) -> Then {
+        let fill = |template: &String| render::plain(template, &self.flow, &self.slots, ctx);
+        let arguments = tool.arguments.iter().map(|(name, template)| (name.clone(), fill(template))).collect();
+        Then::RunTool { name: tool.name.clone(), arguments }
     }
 
     fn ask(&mut self, mut say: Vec<Line>, line: Line) -> FlowStep {
@@ -462,14 +463,16 @@ impl FlowRun {
             .or_else(|| (answer == Some(YesNo::No)).then(|| self.correct_bare_name(flow, text)).flatten());
         if let Some(changed) = corrected {
             // The rules of its own question hold for the new value as well.
-            if let Some(Step { action: Action::Ask(ask), interruptible, .. }) = flow.steps.get(changed) {
+            if let Some((Action::Ask(ask), interruptible)) =
+                flow.steps.get(changed).map(|s| (&s.action, s.interruptible))
+            {
                 let value = self.slots.get(&ask.slot).cloned();
                 let refused = value.and_then(|v| answer::refusal(ask, &v, &self.slots, flow, ctx));
                 if let Some(refusal) = refused {
                     self.slots.remove(&ask.slot);
                     self.at = Some(changed);
                     self.retries = 0;
-                    let line = self.line(refusal, *interruptible);
+                    let line = self.line(refusal, interruptible);
                     return self.ask(Vec::new(), line);
                 }
             }
@@ -539,11 +542,10 @@ impl FlowRun {
             if Some(ask.kind) == except || !self.slots.contains_key(&ask.slot) {
                 continue;
             }
-            if let Some(value) = answer::in_passing(ask.kind, text, flow, ctx).filter(|v| kinds.insert(value_kind(v))) {
-                if self.slots.get(&ask.slot) != Some(&value) {
-                    self.slots.insert(ask.slot.clone(), value);
-                    changed = Some(at);
-                }
+            let said = answer::in_passing(ask.kind, text, flow, ctx).filter(|v| kinds.insert(value_kind(v)));
+            if let Some(value) = said.filter(|v| self.slots.get(&ask.slot) != Some(v)) {
+                self.slots.insert(ask.slot.clone(), value);
+                changed = Some(at);
             }
         }
         changed

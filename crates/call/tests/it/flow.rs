@@ -95,6 +95,7 @@ fn replay(text: &str) -> String {
     out
 }
 
+#[expect(clippy::disallowed_methods, reason = "a switch of the test: UPDATE_DIALOGUES=1 writes the files anew")]
 fn dialogue(name: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/flows").join(format!("{name}.txt"));
     let want = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -153,6 +154,7 @@ fn smallest_flow() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn refused_files() {
     for (file, wants) in [
         ("name = ", vec!["file: not TOML"]),

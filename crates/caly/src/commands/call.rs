@@ -13,7 +13,7 @@ use testkit::carrier::{Announce, FakeExotel, Options};
 
 /// What `caly call` takes.
 #[derive(Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The server to call.
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     to: String,
@@ -50,7 +50,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When it was refused, or the caller cannot speak.
-pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let announce = match (&arguments.dynamic_url, &arguments.secret, &config.exotel_webhook_secret) {
         (Some(url), _, _) => Announce::DynamicUrl { url: url.clone(), passthru_url: None },
         (None, Some(secret), _) => Announce::Signed { secret: SecretString::from(secret.clone()) },

@@ -17,7 +17,7 @@ const WAV_HEADER_BYTES: u64 = 44;
 
 /// One turn of the caller and its answer.
 #[derive(Debug, Serialize)]
-pub struct TurnLine {
+pub(crate) struct TurnLine {
     /// What the recording says.
     pub caller_said: String,
     /// What was understood.
@@ -38,7 +38,7 @@ pub struct TurnLine {
 
 /// How an interruption went.
 #[derive(Debug, Serialize)]
-pub struct BargeIn {
+pub(crate) struct BargeIn {
     /// The caller's first loud frame to the agent's stop.
     pub reaction_ms: Option<u64>,
     /// What the caller had heard of the interrupted answer.
@@ -47,14 +47,14 @@ pub struct BargeIn {
 
 /// How a listening noise went.
 #[derive(Debug, Serialize)]
-pub struct Backchannel {
+pub(crate) struct Backchannel {
     /// The agent stopped because of it.
     pub interrupted: bool,
 }
 
 /// The recording.
 #[derive(Debug, Serialize)]
-pub struct RecordingLine {
+pub(crate) struct RecordingLine {
     /// Where it is.
     pub path: String,
     /// Its channels.
@@ -65,7 +65,7 @@ pub struct RecordingLine {
 
 /// A whole call.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The call.
     pub call_id: CallId,
     /// Length at the telephone.
@@ -101,7 +101,7 @@ pub struct Report {
 impl Report {
     /// The agent finished its business.
     #[must_use]
-    pub fn call_completed(&self) -> bool {
+    pub(crate) fn call_completed(&self) -> bool {
         self.ended_reason == "agent/completed"
     }
 }
@@ -110,7 +110,7 @@ impl Report {
 ///
 /// # Errors
 /// When database or store of recordings fail.
-pub async fn build(
+pub(crate) async fn build(
     store: &Store,
     objects: &Objects,
     tenant: TenantId,
@@ -197,7 +197,7 @@ async fn recording(
     let frames = wav.samples.len() / usize::from(wav.channels.max(1));
     anyhow::ensure!(size > WAV_HEADER_BYTES, "the recording is empty");
     Ok(Some(RecordingLine {
-        path: format!("{}/{key}", objects.describe()),
+        path: key,
         channels: wav.channels,
         duration_s: frames as f64 / f64::from(wav.rate),
     }))

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 ///
 /// # Errors
 /// None; commands share this shape.
-pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let environment = match config.environment {
         Environment::Development => "development",
         Environment::Production => "production",
@@ -24,7 +24,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints every setting with its meaning.
-pub fn list() {
+pub(crate) fn list() {
     for (name, meaning) in SETTINGS {
         say(format!("{name:<24} {meaning}"));
     }

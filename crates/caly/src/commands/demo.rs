@@ -33,7 +33,7 @@ const SEED: u64 = 7;
 
 /// What `caly demo` takes.
 #[derive(Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// End after the call.
     #[arg(long)]
     once: bool,
@@ -46,7 +46,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When something it needs is missing, or the call did not take place.
-pub async fn run(mut config: Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
     if config.environment == Environment::Production {
         bail!("the demo makes a tenant of its own and is not for production; unset CALY_ENV");
     }
@@ -66,7 +66,10 @@ pub async fn run(mut config: Config, arguments: Arguments) -> anyhow::Result<Exi
         bail!("the built-in models are not complete:\n  {missing}");
     }
     let tenant = demo_tenant::ensure(&node.store, &demo_tenant::agent()).await?;
-    let report = place_call(&node, tenant, caller, secret.clone()).await?;
+    let mut report = place_call(&node, tenant, caller, secret.clone()).await?;
+    if let Some(recording) = &mut report.recording {
+        recording.path = config.object_place(&recording.path);
+    }
     print_report(&report);
     if let Some(path) = &arguments.report {
         write_report(path, &report)?;

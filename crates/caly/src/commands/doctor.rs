@@ -12,7 +12,7 @@ use store::Store;
 ///
 /// # Errors
 /// None; findings are printed, and make the exit status 1.
-pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut healthy = true;
     let mut report = |name: &str, finding: Result<String, String>| {
         healthy &= finding.is_ok();

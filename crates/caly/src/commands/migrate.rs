@@ -9,7 +9,7 @@ use store::{MigrationState, Store};
 
 /// Which way.
 #[derive(Subcommand)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Apply what is missing.
     Up,
     /// Go back to a version; 0 removes everything.
@@ -26,7 +26,7 @@ pub enum Direction {
 ///
 /// # Errors
 /// When the database cannot be opened or a step fails; the step is then rolled back whole.
-pub async fn run(config: &Config, direction: &Direction) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &Config, direction: &Direction) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&config.data_dir)?;
     let store = Store::open(&config.store).await?;
     match direction {

@@ -1,10 +1,10 @@
 //! The commands of the binary, one file each.
 
-pub mod call;
+pub(crate) mod call;
 mod call_report;
-pub mod check_config;
-pub mod demo;
-pub mod doctor;
-pub mod migrate;
-pub mod replay;
-pub mod serve;
+pub(crate) mod check_config;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod migrate;
+pub(crate) mod replay;
+pub(crate) mod serve;

@@ -13,7 +13,7 @@ const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 ///
 /// # Errors
 /// When the file cannot be read, is no log, or an effect differs.
-pub fn run(file: &Path, verbose: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(file: &Path, verbose: bool) -> anyhow::Result<ExitCode> {
     let size = std::fs::metadata(file).with_context(|| format!("{} cannot be read", file.display()))?.len();
     anyhow::ensure!(size <= LOG_BYTES_MAX, "{} is larger than any log of a call", file.display());
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let node = Node::start(config, |what| tracing::info!(what, "loading")).await?;
     for missing in &node.missing {
         complain(format!("note: {missing}"));
@@ -25,7 +25,7 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When signals cannot be received.
-pub async fn wait_and_stop(node: Node) -> anyhow::Result<()> {
+pub(crate) async fn wait_and_stop(node: Node) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

@@ -18,8 +18,9 @@ const TOKENS_MIN: usize = 6;
 const HEADS: usize = 8;
 /// Shorter sound than this has no word in it.
 pub(super) const SHORTEST_MS: usize = 100;
-/// Silence put around an utterance. The voice detector cuts close, and the first and last sounds of a single word are
-/// heard better with room around them (measured: see the test of recorded words).
+/// Silence put around an utterance: the voice detector cuts close, and the model hears the first and last sounds better
+/// with room. Measured on 65 recorded sentences: 5.5 % wrong words with 100 + 300, 7.3 % with 300 + 300, 5.8 % with
+/// 200 + 500; on half as many, about 11 % without any.
 const ROOM_BEFORE_MS: usize = 100;
 const ROOM_AFTER_MS: usize = 300;
 /// Quieter than this is no speech, whatever the model makes of it ("You").
@@ -28,6 +29,8 @@ const QUIETEST_DBFS: f32 = -60.0;
 const PEAK_WANTED: f32 = 0.5;
 /// The most it is made louder: beyond this there is only noise to raise.
 const GAIN_MAX: f32 = 16.0;
+/// «You» alone is what the model makes of a fraction of a word. In less sound than this it is no word.
+const INVENTION_MS_MAX: usize = 900;
 /// The longest run of tokens looked at for a loop.
 const LOOP_TOKENS_MAX: usize = 8;
 
@@ -97,7 +100,7 @@ impl Moonshine {
         let limit = tokens_max(sound.len());
         let hidden = self.encode(sound, &mask)?;
         let ids = self.decode(&hidden, &mask, limit)?;
-        Ok(self.tokenizer.text(&ids))
+        Ok(without_invention(self.tokenizer.text(&ids), pcm.len()))
     }
 
     fn encode(&self, sound: Vec<f32>, mask: &Value) -> Result<Value, Error> {
@@ -168,6 +171,12 @@ const fn samples(ms: usize) -> usize {
     ms * RATE_HZ as usize / 1000
 }
 
+/// The text, unless it is the model's usual invention for a sound without words.
+fn without_invention(text: String, length: usize) -> String {
+    let word = text.trim_matches(|c: char| !c.is_alphabetic());
+    if word.eq_ignore_ascii_case("you") && length < samples(INVENTION_MS_MAX) { String::new() } else { text }
+}
+
 fn tokens_max(samples: usize) -> usize {
     (samples as f32 / RATE_HZ as f32 * TOKENS_PER_SECOND_MAX).ceil() as usize + TOKENS_MIN
 }
@@ -215,6 +224,13 @@ mod tests {
         assert_eq!(without_loop(&words(&[7, 8], 3)), None);
         assert_eq!(without_loop(&[vec![1, 2], words(&[7, 8, 9], 4)].concat()), Some(5));
         assert_eq!(without_loop(&[]), None);
+    }
+
+    #[test]
+    fn the_usual_invention_is_no_word() {
+        assert_eq!(without_invention("You.".to_owned(), samples(400)), "");
+        assert_eq!(without_invention("You.".to_owned(), samples(1_000)), "You.");
+        assert_eq!(without_invention("Thank you.".to_owned(), samples(400)), "Thank you.");
     }
 
     #[test]

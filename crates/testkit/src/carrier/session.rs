@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Frame rules, support article 3000108630.
 const FRAME_MULTIPLE_BYTES: usize = 320;
 const FRAME_BYTES_MAX: usize = 100_000;
+/// What a URL may hand over to the start message, same article.
+const CUSTOM_PARAMETERS_MAX: usize = 3;
+const CUSTOM_PARAMETERS_CHARS_MAX: usize = 256;
 /// What the platform waits after a frame off the grid.
 const SHORT_FRAME_GAP_MS: u64 = 20;
 
@@ -52,6 +55,8 @@ struct Session<'a> {
     reading: bool,
     /// How far the caller has listened, in samples of the playback.
     heard: usize,
+    /// What of the URL's query reaches the start message.
+    custom_parameters: serde_json::Map<String, Value>,
 }
 
 /// Runs the socket of one call to its end.
@@ -87,7 +92,9 @@ pub(super) async fn run(options: &Options, ids: &CallIds, url: &str, caller: &mu
         faults: options.faults.clone(),
         reading: true,
         heard: 0,
+        custom_parameters: serde_json::Map::new(),
     };
+    session.read_query(url);
     let closed = session.call(caller).await;
     session.finish(closed)
 }
@@ -152,6 +159,30 @@ enum Step {
 }
 
 impl Session<'_> {
+    /// `sample-rate` is for the carrier; up to three others, 256 characters together, are passed on.
+    fn read_query(&mut self, url: &str) {
+        let Ok(url) = url::Url::parse(url) else { return };
+        if self.options.strip_query {
+            return;
+        }
+        if url.query().is_some_and(|query| query.len() > CUSTOM_PARAMETERS_CHARS_MAX) {
+            self.seen.violation(0, "more than 256 characters of parameters in the URL");
+            return;
+        }
+        for (name, value) in url.query_pairs() {
+            if name == "sample-rate" {
+                if value != self.options.sample_rate_hz.to_string() {
+                    let have = self.options.sample_rate_hz;
+                    self.seen.violation(0, format_args!("the URL asks for {value} Hz, this carrier is set to {have}"));
+                }
+            } else if self.custom_parameters.len() < CUSTOM_PARAMETERS_MAX {
+                self.custom_parameters.insert(name.into_owned(), value.into_owned().into());
+            } else {
+                self.seen.violation(0, "more than three parameters in the URL");
+            }
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
@@ -225,7 +256,7 @@ impl Session<'_> {
             "account_sid": self.options.account_id,
             "from": self.options.caller_number,
             "to": self.options.called_number,
-            "custom_parameters": {},
+            "custom_parameters": self.custom_parameters,
             "media_format": {
                 "encoding": "base64",
                 "sample_rate": self.options.sample_rate_hz.to_string(),

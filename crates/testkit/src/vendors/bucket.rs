@@ -43,7 +43,6 @@ struct Kept {
     uploads: HashMap<String, BTreeMap<u32, Bytes>>,
     uploads_begun: u64,
     parts: u64,
-    unsigned: u64,
     fault: Option<BucketFault>,
 }
 
@@ -135,9 +134,8 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     let query: HashMap<String, String> =
         url::form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned().collect();
     let mut kept = shared.lock().expect("no holder panics");
-    if let Err(refusal) = check_signed(&parts.headers, &body) {
-        kept.unsigned += 1;
-        return refusal;
+    if let Err((status, code)) = check_signed(&parts.headers, &body) {
+        return error(status, code);
     }
     if let Some(BucketFault::Status(status, times)) = kept.fault {
         kept.fault = (times > 1).then(|| BucketFault::Status(status, times - 1));
@@ -152,16 +150,16 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 /// Every request carries a signature of version 4 by the known key, and the hash of what it sends.
-fn check_signed(headers: &HeaderMap, body: &[u8]) -> Result<(), Response> {
+fn check_signed(headers: &HeaderMap, body: &[u8]) -> Result<(), (StatusCode, &'static str)> {
     let get = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
     let signature = get("authorization");
     let wanted = format!("AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/");
     if !signature.starts_with(&wanted) || !signature.contains("Signature=") {
-        return Err(error(StatusCode::FORBIDDEN, "InvalidAccessKeyId"));
+        return Err((StatusCode::FORBIDDEN, "InvalidAccessKeyId"));
     }
     let hash = get("x-amz-content-sha256");
     if hash != "UNSIGNED-PAYLOAD" && hash != hex(&Sha256::digest(body)) {
-        return Err(error(StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch"));
+        return Err((StatusCode::BAD_REQUEST, "XAmzContentSHA256Mismatch"));
     }
     Ok(())
 }

@@ -246,7 +246,7 @@ impl Stream {
         if pcm.is_empty() {
             return Step::Close(1000, "");
         }
-        if pcm.len() % 2 != 0 {
+        if !pcm.len().is_multiple_of(2) {
             return Step::Close(1008, "DATA-0000");
         }
         self.last_input = Instant::now();

@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How the fakes behave. The defaults are the latencies that published comparisons of voice servers here were made with.
+/// How the fakes behave. The defaults are the fixed latencies of our comparisons between voice servers, so that figures
+/// can be set side by side.
 #[derive(Clone, Debug)]
 pub struct VendorSettings {
     /// The key that is accepted; `None` = any that is not empty.

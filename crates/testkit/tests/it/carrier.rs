@@ -316,13 +316,30 @@ async fn nobody_there_is_an_error_with_its_cause() {
 async fn user_and_password_of_the_url_become_basic_authentication_and_the_query_may_be_lost() {
     for strip_query in [false, true] {
         let server = Server::start(read_on).await;
-        let url = server.media_url().replace("ws://", "ws://me:se%20cret@") + "?sample-rate=8000";
-        let mut options = Options::new(&server.base_url, Announce::Direct { url: url.replace("se%20cret", "secret") });
+        let url = server.media_url().replace("ws://", "ws://me:secret@") + "?sample-rate=8000";
+        let mut options = Options::new(&server.base_url, Announce::Direct { url });
         options.strip_query = strip_query;
         silent_call(options, 100).await;
         let (authorization, query) = server.log.0.lock().unwrap().handshakes[0].clone();
         assert_eq!(authorization, Some(format!("Basic {}", STANDARD.encode("me:secret"))));
         assert_eq!(query.as_deref(), (!strip_query).then_some("sample-rate=8000"));
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_the_url_reach_the_start_message_as_far_as_exotel_takes_them() {
+    for (query, parameters, violations) in [
+        ("?k=v%20w&sample-rate=8000&flag", json!({"k": "v w", "flag": ""}), 0),
+        ("?a=1&b=2&c=3&d=4", json!({"a": "1", "b": "2", "c": "3"}), 1),
+        ("?sample-rate=16000", json!({}), 1),
+        ("", json!({}), 0),
+    ] {
+        let server = Server::start(read_on).await;
+        let mut options = server.direct();
+        options.announce = Announce::Direct { url: server.media_url() + query };
+        let seen = silent_call(options, 40).await;
+        assert_eq!(server.texts()[1]["start"]["custom_parameters"], parameters, "{query}");
+        assert_eq!(seen.violations.len(), violations, "{query} {:?}", seen.violations);
     }
 }
 
