@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_secs(30);
 /// Stream tokens are kept this long after their end: a late use is told that it is late.
 const TOKENS_KEPT_S: i64 = 3_600;
+/// Jobs that are done are kept this long, for people who ask what happened.
+const JOBS_KEPT_DAYS: i64 = 7;
 /// Pages of events looked through for the last one: a hundred thousand events are no call.
 const EVENT_PAGES_MAX: usize = 100;
 /// Attempts of a recording's job; with the runner's back-off that is more than a day.
@@ -77,6 +79,8 @@ pub async fn once(context: &Context, owner: &Owner, started_at: DateTime<Utc>) -
     for recording in left {
         repaired.recordings += usize::from(enqueue(context, &recording, now).await?);
     }
+    let done_before = now - chrono::Duration::days(JOBS_KEPT_DAYS);
+    context.store.system("jobs.purge", async |tx| jobs::purge(tx, done_before).await).await?;
     let purge_before = now - chrono::Duration::seconds(TOKENS_KEPT_S);
     context.store.system("stream_tokens.purge", async |tx| stream_tokens::purge(tx, purge_before).await).await?;
     Ok(repaired)

@@ -40,6 +40,12 @@ pub(crate) struct Arguments {
     /// Write what was measured to this file, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Let a language model answer: the base address of an OpenAI-compatible API, `http://127.0.0.1:11434/v1`.
+    #[arg(long, requires = "model")]
+    model_url: Option<String>,
+    /// Its model.
+    #[arg(long, requires = "model_url")]
+    model: Option<String>,
 }
 
 /// Runs the demo.
@@ -65,7 +71,8 @@ pub(crate) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
         node.stop(cancelled()).await;
         bail!("the built-in models are not complete:\n  {missing}");
     }
-    let tenant = demo_tenant::ensure(&node.store, &demo_tenant::agent()).await?;
+    let model = arguments.model_url.as_deref().zip(arguments.model.as_deref());
+    let tenant = demo_tenant::ensure(&node.store, &demo_tenant::agent(model)).await?;
     let mut report = place_call(&node, tenant, caller, secret.clone()).await?;
     if let Some(recording) = &mut report.recording {
         recording.path = config.object_place(&recording.path);

@@ -37,8 +37,8 @@ pub(crate) async fn run(config: &Config, direction: &Direction) -> anyhow::Resul
                 let state = match status.state {
                     MigrationState::Pending => "pending",
                     MigrationState::Applied { .. } => "applied",
-                    MigrationState::Altered { .. } => "altered",
-                    MigrationState::Unknown { .. } => "unknown",
+                    MigrationState::Altered => "altered",
+                    MigrationState::Unknown => "unknown",
                 };
                 say(format!("{:>4}  {state:<8} {}", status.version, status.name));
             }

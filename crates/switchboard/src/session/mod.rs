@@ -139,7 +139,7 @@ impl Session {
         tokio::select! {
             biased;
             () = self.board.hard_stop.cancelled() => Wake::HardStop,
-            command = commands.recv() => Wake::Command(command),
+            command = commands.recv(), if !commands.is_closed() => Wake::Command(command),
             message = socket.next() => Wake::Socket(message),
             event = self.work.next() => Wake::Work(event),
             output = self.hearing.next_output() => Wake::Transcript(output),

@@ -1,0 +1,26 @@
+//! The whole program from outside: each test starts the real binary with a data folder and a database of its own, and
+//! looks at what a carrier, an operator or the next start would see.
+//!
+//! Speech comes from fake vendors over real sockets, so that most tests need no models. PostgreSQL is at
+//! `CALY_TEST_POSTGRES_URL` (`scripts/with-postgres cargo nextest run -p caly`); without it those tests fail, unless
+//! `CALY_TEST_POSTGRES=skip`. The built-in models are where `make models` puts them; without them those tests fail,
+//! unless `CALY_TEST_MODELS=skip`.
+
+mod place;
+mod post;
+mod program;
+mod telephone;
+mod voice;
+mod world;
+
+mod calls;
+mod crash;
+mod demo;
+mod doors;
+mod faults;
+mod lifecycle;
+mod replay;
+mod schema;
+mod settings;
+mod webhook_fields;
+mod webhooks;
