@@ -22,6 +22,8 @@ enum Command {
     Demo(commands::demo::Arguments),
     /// Call any Caly as the carrier would, with a recorded caller.
     Call(commands::call::Arguments),
+    /// Let an agent answer a phone number, and say what to paste at the carrier.
+    Connect(commands::connect::Arguments),
     /// Bring the database's schema up to date, back, or show it.
     Migrate {
         #[command(subcommand)]
@@ -66,7 +68,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = Config::load().map_err(|error: ConfigError| anyhow::anyhow!("{error}"))?;
-    let quiet = matches!(command, Command::Demo(_) | Command::Call(_) | Command::Migrate { .. } | Command::Doctor);
+    let quiet = matches!(command, Command::Demo(_) | Command::Call(_) | Command::Connect(_) | Command::Migrate { .. } | Command::Doctor);
     logging::start(&config, quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
@@ -74,6 +76,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Serve => commands::serve::run(&config).await,
             Command::Demo(arguments) => commands::demo::run(config, arguments).await,
             Command::Call(arguments) => commands::call::run(&config, arguments).await,
+            Command::Connect(arguments) => commands::connect::run(&config, arguments).await,
             Command::Migrate { direction } => commands::migrate::run(&config, &direction).await,
             Command::CheckConfig { .. } => commands::check_config::run(&config),
             Command::Doctor => commands::doctor::run(&config).await,

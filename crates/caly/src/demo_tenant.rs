@@ -20,10 +20,10 @@ const GREETING: &str = "Hello, this is Sunrise Clinic. You are talking to an aut
 /// Low: a receptionist has no need of surprises.
 const TEMPERATURE: f64 = 0.3;
 
-/// The agent that answers the demo's number: the flow, or a language model at this address.
-pub(crate) fn agent(model: Option<(&str, &str)>) -> AgentConfig {
+/// The agent that answers the demo's number: this flow, or a language model at this address.
+pub(crate) fn agent(flow: &str, model: Option<(&str, &str)>) -> AgentConfig {
     let (greeting, brain) = match model {
-        None => (None, Brain::Flow { text: FLOW.to_owned() }),
+        None => (None, Brain::Flow { text: flow.to_owned() }),
         Some((base_url, model)) => (
             Some(GREETING.to_owned()),
             Brain::LanguageModel(LanguageModelConfig {

@@ -60,6 +60,21 @@ pub struct Flow {
     pub steps: Vec<Step>,
 }
 
+impl Flow {
+    /// The tools its steps name, each as often as it is named.
+    pub fn tool_names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Tool(tool) => Some(tool.name.as_str()),
+            Action::Say(_)
+            | Action::Ask(_)
+            | Action::Confirm(_)
+            | Action::Branch(_)
+            | Action::Transfer { .. }
+            | Action::HangUp(_) => None,
+        })
+    }
+}
+
 /// Facts of the business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Business {

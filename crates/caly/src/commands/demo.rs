@@ -6,6 +6,7 @@ use crate::node::Node;
 use crate::terminal::{bold, coloured, complain, dim, say};
 use crate::{clock, demo_tenant};
 use anyhow::{Context, bail};
+use call::flow::Flow;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{CallId, TenantId, TurnRole};
@@ -40,6 +41,9 @@ pub(crate) struct Arguments {
     /// Write what was measured to this file, as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Let this flow answer instead of the clinic's (docs/flows.md).
+    #[arg(long, conflicts_with = "model_url")]
+    flow: Option<PathBuf>,
     /// Let a language model answer: the base address of an OpenAI-compatible API, `http://127.0.0.1:11434/v1`.
     #[arg(long, requires = "model")]
     model_url: Option<String>,
@@ -65,6 +69,14 @@ pub(crate) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
     };
     config.exotel_webhook_secret = Some(secret.clone());
     let caller = prepare_caller(&config)?;
+    let flow = match &arguments.flow {
+        None => demo_tenant::FLOW.to_owned(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            Flow::parse(&text).with_context(|| format!("{} cannot be used", path.display()))?;
+            text
+        }
+    };
     let node = start(&config).await?;
     if !node.missing.is_empty() {
         let missing = node.missing.join("\n  ");
@@ -72,7 +84,7 @@ pub(crate) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
         bail!("the built-in models are not complete:\n  {missing}");
     }
     let model = arguments.model_url.as_deref().zip(arguments.model.as_deref());
-    let tenant = demo_tenant::ensure(&node.store, &demo_tenant::agent(model)).await?;
+    let tenant = demo_tenant::ensure(&node.store, &demo_tenant::agent(&flow, model)).await?;
     let mut report = place_call(&node, tenant, caller, secret.clone()).await?;
     if let Some(recording) = &mut report.recording {
         recording.path = config.object_place(&recording.path);
@@ -228,9 +240,9 @@ fn print_next_steps(node: &Node, secret: &SecretString) {
     use secrecy::ExposeSecret;
     say("");
     say(bold(&format!("Caly keeps answering on http://{}. In another terminal:", node.address)));
-    say(format!("  caly call --to http://{} --secret {}   the same caller again", node.address, secret.expose_secret()));
-    say("  caly replay data/calls/CALL.jsonl --verbose   every input of a call and what followed");
-    say("  flows/clinic.toml is what the receptionist says; change it and run the demo again");
+    say(format!("  target/release/caly call --to http://{} --secret {}   the same caller again", node.address, secret.expose_secret()));
+    say("  target/release/caly replay data/calls/CALL.jsonl --verbose   every input of a call and what followed");
+    say("  make demo ARGS=\"--flow flows/clinic.toml\"   change what the receptionist says in that file and hear it");
     say("Stop with Ctrl-C.");
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod call;
 mod call_report;
 pub(crate) mod check_config;
+pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod migrate;

@@ -27,7 +27,7 @@ pub(super) const ROOMS: &[Room] = &[
     doing("providers", &["audio", "language", "model", "wire"]),
     doing("store", &["model"]),
     doing("jobs", &["audio", "model", "providers", "store", "wire"]),
-    doing("switchboard", &["audio", "call", "language", "model", "providers", "store", "wire"]),
+    doing("switchboard", &["audio", "call", "model", "providers", "store", "wire"]),
     doing("api", &["model", "store", "wire"]),
     doing(
         "caly",

@@ -1,0 +1,130 @@
+//! `caly connect`: lets an agent answer a phone number, and says what to paste at the carrier.
+
+use crate::config::Config;
+use crate::terminal::{bold, say};
+use crate::{clock, node};
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use call::flow::Flow;
+use clap::Args;
+use model::{AgentConfig, AgentId, Brain, CarrierKind, E164, TenantId, ToolConfig};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use store::phone_numbers::NewPhoneNumber;
+use store::{Store, agents, organisations, phone_numbers};
+
+/// Random bytes of the number's own address: 256 bits.
+const TOKEN_BYTES: usize = 32;
+
+/// What `caly connect` takes.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Whose number it is: the name of the organisation; made when it is new.
+    #[arg(long)]
+    organisation: String,
+    /// The number, `+918047491899`.
+    #[arg(long)]
+    number: String,
+    /// What the agent says: a flow file (docs/flows.md).
+    #[arg(long)]
+    flow: PathBuf,
+}
+
+/// Connects a number, or gives a connected one a new flow and a new address.
+///
+/// # Errors
+/// When the flow has faults, the number is another organisation's, or the database fails.
+pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let number = E164::parse(&arguments.number)?;
+    let agent = read_agent(&arguments.flow)?;
+    let name = arguments.organisation.trim();
+    anyhow::ensure!(
+        !name.is_empty() && name.chars().count() <= model::limits::NAME_CHARS_MAX,
+        "the organisation's name must have 1 to {} characters",
+        model::limits::NAME_CHARS_MAX
+    );
+    let token = new_token()?;
+    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let store = node::open_store(config).await?;
+    let connected = connect(&store, name, &number, &agent, hash).await;
+    store.close().await;
+    connected?;
+    let base = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let base = base.trim_end_matches('/');
+    say(bold(&format!("{} is answered for {name}.", number.as_str())));
+    if flow_speaks_other_than_english(&agent) {
+        say("The built-in speech knows English only: this flow needs another transcriber and speaker.");
+    }
+    say("In the carrier's flow of this number put a Voicebot applet with this URL; it is shown only now:");
+    say(format!("  {base}/webhooks/exotel/voicebot/{token}"));
+    if config.public_url.is_none() {
+        say("CALY_PUBLIC_URL is not set: a carrier cannot reach this address.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_agent(path: &Path) -> anyhow::Result<AgentConfig> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let flow = Flow::parse(&text).with_context(|| format!("{} cannot be used", path.display()))?;
+    let config = serde_json::json!({ "brain": Brain::Flow { text }, "language": flow.tongue.tag() });
+    let mut agent: AgentConfig = serde_json::from_value(config)?;
+    agent.tools = flow.tool_names().map(|name| (name.to_owned(), ToolConfig::Record)).collect();
+    Ok(agent)
+}
+
+fn flow_speaks_other_than_english(agent: &AgentConfig) -> bool {
+    !agent.language.starts_with("en")
+}
+
+async fn connect(store: &Store, name: &str, number: &E164, agent: &AgentConfig, hash: [u8; 32]) -> anyhow::Result<()> {
+    let now = clock::now();
+    let tenant = organisation(store, name).await?;
+    let found = store
+        .system("connect.find", async |tx| phone_numbers::find_called(tx, CarrierKind::Exotel, number).await)
+        .await?;
+    match found {
+        Some(found) if found.tenant != tenant => bail!("this number is connected to another organisation"),
+        Some(found) => {
+            store
+                .write(tenant, "connect.update", async |tx| {
+                    let name = agents::get(tx, found.agent).await?.agent.name;
+                    agents::update(tx, found.agent, &name, agent, now).await?;
+                    phone_numbers::set_path_token(tx, found.id, Some(hash)).await
+                })
+                .await?;
+        }
+        None => {
+            store
+                .write(tenant, "connect.create", async |tx| {
+                    let agent: AgentId = agents::create(tx, number.as_str(), agent, now).await?.agent.id;
+                    let carrier = CarrierKind::Exotel;
+                    let new = NewPhoneNumber { carrier, number: number.clone(), agent, path_token_hash: Some(hash) };
+                    phone_numbers::create(tx, &new, now).await
+                })
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn organisation(store: &Store, name: &str) -> anyhow::Result<TenantId> {
+    let now = clock::now();
+    let id = store
+        .system("connect.organisation", async |tx| {
+            let found = organisations::list(tx).await?.into_iter().find(|organisation| organisation.name == name);
+            match found {
+                Some(found) => Ok::<_, store::Error>(found.id),
+                None => Ok(organisations::create(tx, name, now).await?.id),
+            }
+        })
+        .await?;
+    Ok(id)
+}
+
+fn new_token() -> anyhow::Result<String> {
+    let mut bytes = [0u8; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).ok().context("the operating system gives no randomness")?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
