@@ -40,8 +40,8 @@ check: need ## Formatting, lints, house rules, licences: what a change must pass
 		echo "caly: cargo-deny is not installed; licences and bans were not checked (cargo install --locked cargo-deny)"; \
 	fi
 
-bench: need models ## Measure; docs/measurements.md says what and keeps the results (ARGS="..." chooses)
-	$(CARGO) bench --workspace $(ARGS)
+bench: need models ## Measure a node from outside: processor, memory, answers, interruptions (ARGS="--help" lists options)
+	$(CARGO) run --release --quiet --package caly -- bench $(ARGS)
 
 models: ## Fetch the built-in speech models; does nothing when they are there
 	scripts/fetch-models

@@ -13,6 +13,7 @@ use crate::problem::{Code, IsProblem, Problem};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -22,8 +23,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// Longest a request may take. Carriers give us 10 s at most, and hang up on slower answers.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest a request may take. Carriers give us 10 s at most, their own way to us included, and hang up on slower
+/// answers.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 /// Requests at once. Each holds at most a body and a database connection's turn; more would only wait.
 const REQUESTS_MAX: usize = 512;
 /// A request slower than this is flagged in the log.
@@ -73,6 +75,11 @@ async fn as_problem(response: Response, id: &RequestId) -> Response {
         return response;
     }
     let ours = response.extensions().get::<IsProblem>().is_some();
+    // The framework's errors are plain text; an answer in JSON (a node that is not ready) is a handler's own.
+    let json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
+    if !ours && response.headers().get(CONTENT_TYPE).is_some_and(json) {
+        return response;
+    }
     let (mut parts, body) = response.into_parts();
     let bytes = to_bytes(body, REWRITE_BYTES_MAX).await.unwrap_or_default();
     if ours {
@@ -88,9 +95,7 @@ async fn as_problem(response: Response, id: &RequestId) -> Response {
         500.. => Code::Internal,
         _ => Code::MalformedBody,
     };
-    let mut problem = Problem::new(code, "the request could not be read").in_request(&id.0).into_response();
-    *problem.status_mut() = status;
-    problem
+    Problem::new(code, "the request could not be read").answered_with(status).in_request(&id.0).into_response()
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -74,6 +74,8 @@ struct Field {
 pub struct Problem {
     /// Which.
     pub code: Code,
+    /// Not the code's own, when the framework has chosen one.
+    status: Option<StatusCode>,
     detail: String,
     fields: Vec<Field>,
     request_id: Option<String>,
@@ -86,7 +88,14 @@ impl Problem {
     /// With a sentence for the client.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fields: Vec::new(), request_id: None }
+        Self { code, status: None, detail: detail.into(), fields: Vec::new(), request_id: None }
+    }
+
+    /// With the status that the framework has chosen.
+    #[must_use]
+    pub(crate) fn answered_with(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
     }
 
     /// Says in which request it happened.
@@ -146,7 +155,7 @@ impl From<store::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.code.status();
+        let status = self.status.unwrap_or(self.code.status());
         let mut body = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or("Error"),

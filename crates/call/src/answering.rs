@@ -20,7 +20,6 @@ impl Call {
                 let due = self.now + THINK_DEADLINE_MS;
                 let cutter = Box::new(SentenceCutter::new());
                 self.mind.busy = Some(Busy::Thinking { work, due, cutter, spoken: false });
-                self.mind.then = Some(Then::Listen);
                 effects.push(Effect::Think { work, messages });
             }
         }
@@ -32,9 +31,11 @@ impl Call {
             self.speak(&line.text, line.interruptible, effects);
         }
         match answer.then {
-            Then::Listen => self.mind.then = Some(Then::Listen),
+            Then::Listen => {}
             Then::RunTool { name, arguments } => {
                 let work = self.work();
+                // What a tool does cannot be taken back, so neither can the turn, even once the tool is done.
+                self.last_caller_turn = None;
                 self.mind.busy = Some(Busy::Tool { work, due: self.now + TOOL_DEADLINE_MS });
                 effects.push(Effect::Note(Note::ToolStarted { name: name.clone() }));
                 effects.push(Effect::RunTool { work, name, arguments });
@@ -163,6 +164,7 @@ impl Call {
         }
         self.mind.busy = None;
         effects.push(Effect::Note(Note::ToolFinished { succeeded: outcome.is_ok() }));
+        self.interrupted_rest.clear();
         if self.closing != Closing::Open {
             return;
         }
@@ -300,7 +302,8 @@ impl Call {
             return;
         }
         if self.reminders >= self.setup.agent.turn_taking.reminders_max {
-            self.say_goodbye(self.mind.phrases.goodbye_silence, EndedReason::AgentSilence, effects);
+            let words = self.mind.goodbye();
+            self.say_goodbye(&words, EndedReason::AgentSilence, effects);
             return;
         }
         self.reminders += 1;

@@ -13,6 +13,7 @@ impl Call {
                     self.speak(&text[..end], true, effects);
                 }
             }
+            Command::Drain if !self.connected => self.hang_up(EndedReason::CalyDrained, effects),
             Command::Drain => {
                 self.stop_and_say_goodbye(self.mind.phrases.goodbye_drain, EndedReason::CalyDrained, effects);
             }

@@ -7,7 +7,7 @@ use crate::timing::{NOISE_MAX_MS, PROBE_AGAIN_MS, PROBE_DEADLINE_MS, SCORE_GRACE
 use crate::turn::silence_needed;
 use crate::{Call, Closing, Effect, Effects, HeardSpeech, Note, PendingTurn, Stage, Voice, WorkId};
 use language::backchannel::is_backchannel;
-use model::CallTime;
+use model::{CallTime, Latency};
 
 impl Call {
     pub(crate) fn voice(&mut self, voice: Voice, effects: &mut Effects) {
@@ -60,7 +60,7 @@ impl Call {
             Probe::None => self.probe(since, length_ms, effects),
             Probe::Asked { .. } => {}
             Probe::Noise { .. } if length_ms >= NOISE_MAX_MS => self.interrupt(since, effects),
-            Probe::Noise { length_ms: known } if length_ms >= known + PROBE_AGAIN_MS => {
+            Probe::Noise { length_ms: known } if length_ms >= known.saturating_add(PROBE_AGAIN_MS) => {
                 self.probe(since, length_ms, effects);
             }
             Probe::Noise { .. } => {}
@@ -127,6 +127,8 @@ impl Call {
         }
         self.mind.take_back();
         self.decided_at = None;
+        self.latency = Latency::default();
+        self.answered_voice_end = None;
         self.turn_index = turn.index;
         self.ear.carried = Some(Carried { text: turn.text, began: CallTime(turn.started_ms) });
         effects.push(Effect::Note(Note::Withdrawn));
@@ -145,12 +147,18 @@ impl Call {
         let lookup = |speech| {
             heard.iter().find(|h| h.speech == speech).map_or((0, None), |h| (h.heard_ms, h.total_ms))
         };
+        let asked = self.mouth.is_clearing();
         let Some(said) = self.mouth.cut(lookup, self.now) else { return };
         let interrupted = !said.rest.is_empty();
         self.interrupted_rest = said.rest.clone();
         self.agent_turn(said, interrupted, effects);
         self.quiet_since = self.now;
+        if !asked {
+            // Told before the call ends: nothing is answered any more.
+            return;
+        }
         if let Some((words, reason)) = self.goodbye_when_cleared.take() {
+            self.interrupted_rest.clear();
             self.say_goodbye(words, reason, effects);
             return;
         }

@@ -208,7 +208,7 @@ impl Call {
     /// What the call is doing.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        if !self.connected {
+        if !self.connected && self.closing != Closing::Done {
             return Phase::Connecting;
         }
         match self.closing {

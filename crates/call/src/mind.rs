@@ -47,8 +47,6 @@ pub(crate) struct Mind {
     kind: Kind,
     pub(crate) busy: Option<Busy>,
     pub(crate) phrases: &'static Phrases,
-    /// What follows when everything said now has been heard.
-    pub(crate) then: Option<Then>,
 }
 
 impl Mind {
@@ -64,7 +62,7 @@ impl Mind {
                 Kind::Model { greeting, history: VecDeque::new() }
             }
         };
-        Ok(Self { kind, busy: None, phrases, then: None })
+        Ok(Self { kind, busy: None, phrases })
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -123,7 +121,6 @@ impl Mind {
                 }
             }
         }
-        self.then = None;
     }
 
     /// What the caller heard of the agent. Only this is remembered.
@@ -154,6 +151,14 @@ impl Mind {
             Kind::Model { .. } => None,
         }
         .unwrap_or_else(|| self.phrases.reminder.to_owned())
+    }
+
+    /// Said when silence ends the call.
+    pub(crate) fn goodbye(&self) -> String {
+        match &self.kind {
+            Kind::Flow { run, .. } => run.goodbye(),
+            Kind::Model { .. } => self.phrases.goodbye_silence.to_owned(),
+        }
     }
 
     /// How complete this is as an answer to the open question.

@@ -24,6 +24,8 @@ enum Command {
     Call(commands::call::Arguments),
     /// Let an agent answer a phone number, and say what to paste at the carrier.
     Connect(commands::connect::Arguments),
+    /// Measure what a node costs and how it keeps up: calls against a server of its own.
+    Bench(commands::bench::Arguments),
     /// Bring the database's schema up to date, back, or show it.
     Migrate {
         #[command(subcommand)]
@@ -68,7 +70,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = Config::load().map_err(|error: ConfigError| anyhow::anyhow!("{error}"))?;
-    let quiet = matches!(command, Command::Demo(_) | Command::Call(_) | Command::Connect(_) | Command::Migrate { .. } | Command::Doctor);
+    let quiet = matches!(command, Command::Demo(_) | Command::Call(_) | Command::Bench(_) | Command::Connect(_) | Command::Migrate { .. } | Command::Doctor);
     logging::start(&config, quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
@@ -76,6 +78,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Serve => commands::serve::run(&config).await,
             Command::Demo(arguments) => commands::demo::run(config, arguments).await,
             Command::Call(arguments) => commands::call::run(&config, arguments).await,
+            Command::Bench(arguments) => commands::bench::run(&config, arguments).await,
             Command::Connect(arguments) => commands::connect::run(&config, arguments).await,
             Command::Migrate { direction } => commands::migrate::run(&config, &direction).await,
             Command::CheckConfig { .. } => commands::check_config::run(&config),

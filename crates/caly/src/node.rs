@@ -14,12 +14,17 @@ use std::time::Duration;
 use store::Store;
 use store::calls::Owner;
 use switchboard::{Keeper, Settings, Switchboard};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The keeper's last writes, and the runner's last jobs, are given this long when the node stops.
 const LAST_WRITES: Duration = Duration::from_secs(20);
+/// What the kernel may hold of what the other side does not read: some seconds of a call. Left to itself it holds
+/// megabytes, and a carrier that has stopped reading is noticed after minutes.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 
 /// A running node.
 pub(crate) struct Node {
@@ -46,8 +51,7 @@ impl Node {
     /// One sentence about what could not be started.
     pub(crate) async fn start(config: &Config, progress: impl Fn(&str) + Send + 'static) -> anyhow::Result<Self> {
         // The port first: a taken one should be told before models are loaded.
-        let listener = TcpListener::bind(config.listen)
-            .await
+        let listener = listen(config.listen)
             .with_context(|| format!("cannot listen on {}; set PORT to a free port", config.listen))?;
         let address = listener.local_addr().context("the listening address is unknown")?;
         let spool_dir = folder(&config.data_dir, "spool")?;
@@ -129,6 +133,16 @@ impl Node {
         }
         store.close().await;
     }
+}
+
+/// Accepted sockets take the buffer over.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The port of a node that has just ended is free.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Opens the database and brings its schema up to date.

@@ -4,7 +4,7 @@
 use crate::{LEASE, Settings, recorder};
 use call::Note;
 use chrono::{DateTime, Utc};
-use model::{AgentConfig, CallId, E164, EndedReason, RecordingId, TenantId, TranscriptTurn};
+use model::{AgentConfig, CallId, CallStatus, E164, EndedReason, RecordingId, TenantId, TranscriptTurn};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,6 +57,8 @@ impl From<store::Error> for Refused {
 pub(crate) struct CallEnd {
     pub(crate) tenant: TenantId,
     pub(crate) call: CallId,
+    /// The media of the call began on the socket that ends.
+    pub(crate) began: bool,
     pub(crate) reason: EndedReason,
     pub(crate) at: DateTime<Utc>,
     pub(crate) duration_ms: u64,
@@ -67,7 +69,7 @@ pub(crate) struct CallEnd {
 impl CallEnd {
     /// Of a call whose media never began.
     pub(crate) fn without_media(tenant: TenantId, call: CallId, reason: EndedReason, at: DateTime<Utc>) -> Self {
-        Self { tenant, call, reason, at, duration_ms: 0, collected: Map::new(), recording: None }
+        Self { tenant, call, began: false, reason, at, duration_ms: 0, collected: Map::new(), recording: None }
     }
 }
 
@@ -259,6 +261,10 @@ async fn write_together(store: &Store, tenant: TenantId, calls: &[(CallId, Produ
 async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), store::Error> {
     store
         .write(end.tenant, "calls.finish", async |tx| {
+            // A carrier that asked twice has two tokens: the end of the socket that came to nothing is not the call's.
+            if !end.began && calls::get(tx, end.call).await?.status == CallStatus::InProgress {
+                return Ok(());
+            }
             let first = calls::finish(tx, end.call, end.reason, end.at, end.duration_ms, &end.collected).await?;
             if !first {
                 return Ok(());

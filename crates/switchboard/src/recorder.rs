@@ -127,3 +127,56 @@ async fn patch_header(file: &mut File, rate: u32, data_bytes: u64) -> std::io::R
 pub(crate) fn spool_path(dir: &Path, call: model::CallId) -> PathBuf {
     dir.join(format!("{call}.wav"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u32 = 8_000;
+
+    async fn written(path: &Path, at_least_frames: usize) -> audio::wav::Wav {
+        // The disk is written by a task of its own; it is waited for, not slept for.
+        for _ in 0..10_000 {
+            let bytes = tokio::fs::read(path).await.expect("the file is there");
+            if let Ok(wav) = audio::wav::read(&bytes)
+                && wav.samples.len() >= at_least_frames * 2
+            {
+                return wav;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("nothing was written");
+    }
+
+    #[tokio::test]
+    async fn the_file_is_playable_at_every_moment() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("call.wav");
+        let mut recorder = Recorder::begin(&path, RATE).await.expect("a file");
+        for second in 0..3u64 {
+            recorder.caller(second * 8_000, &[100; 8_000]);
+            recorder.agent(second * 1_000 + 500, &[-200; 4_000]);
+            recorder.flush((second + 1) * 1_000);
+        }
+        // Three seconds have passed; all but what may still change is on the disk, before the end.
+        let wav = written(&path, 8 * (3_000 - usize::try_from(SETTLE_MS).expect("small"))).await;
+        assert_eq!((wav.channels, wav.rate), (2, RATE));
+        assert_eq!(&wav.samples[..2], &[100, 0], "the caller is left, the agent silent at first");
+        assert_eq!(&wav.samples[2 * 4_000..2 * 4_000 + 2], &[100, -200], "the agent is right, where it was played");
+        recorder.finish(3_000).await.expect("closed");
+        assert_eq!(written(&path, 24_000).await.samples.len(), 48_000);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_played_is_not_recorded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("call.wav");
+        let mut recorder = Recorder::begin(&path, RATE).await.expect("a file");
+        recorder.agent(0, &[7; 8_000]);
+        recorder.cut_agent(250);
+        recorder.finish(1_000).await.expect("closed");
+        let wav = written(&path, 8_000).await;
+        let heard = wav.samples.iter().skip(1).step_by(2).filter(|sample| **sample == 7).count();
+        assert_eq!(heard, 2_000, "a quarter of a second");
+    }
+}

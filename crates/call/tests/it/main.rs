@@ -1,3 +1,6 @@
 //! Tests of the call as a whole.
 
 mod flow;
+mod properties;
+mod scenarios;
+mod stage;

@@ -1,5 +1,6 @@
 //! The commands of the binary, one file each.
 
+pub(crate) mod bench;
 pub(crate) mod call;
 mod call_report;
 pub(crate) mod check_config;

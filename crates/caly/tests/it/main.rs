@@ -19,6 +19,7 @@ mod demo;
 mod doors;
 mod faults;
 mod lifecycle;
+mod outage;
 mod replay;
 mod schema;
 mod settings;

@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::{Store, StoreConfig};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Declares tests that run once on each database.
 macro_rules! both_databases {
@@ -69,16 +72,12 @@ impl Place {
         Some(Self { folder: tempfile::tempdir().expect("a folder"), url, kind: Kind::Postgres { admin_url, name } })
     }
 
-    /// Takes the database away, as a failing server would.
+    /// Takes the database away.
     pub(crate) async fn remove(&self) {
         if let Kind::Postgres { admin_url, name } = &self.kind {
             let mut admin = PgConnection::connect(admin_url).await.expect("the test server answers");
             run_postgres(&mut admin, &format!("drop database if exists {name} with (force)")).await;
         }
-    }
-
-    pub(crate) const fn is_postgres(&self) -> bool {
-        matches!(self.kind, Kind::Postgres { .. })
     }
 
     /// The test's own folder.
@@ -139,6 +138,59 @@ impl Place {
 
 async fn run_postgres(connection: &mut PgConnection, text: &str) {
     connection.execute(AssertSqlSafe(text)).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+}
+
+/// The way to the PostgreSQL server, which can be cut and mended.
+pub(crate) struct Way {
+    /// For `DATABASE_URL`.
+    pub(crate) url: String,
+    address: SocketAddr,
+    server: String,
+    open: Option<CancellationToken>,
+}
+
+impl Way {
+    /// A way to the database of this place.
+    pub(crate) async fn to(place: &Place) -> Self {
+        let url = url::Url::parse(&place.url).expect("an address");
+        let server = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432));
+        let mut way = Self { url: String::new(), address: ([127, 0, 0, 1], 0).into(), server, open: None };
+        way.mend().await;
+        let mut through = url;
+        through.set_host(Some("127.0.0.1")).expect("a host");
+        through.set_port(Some(way.address.port())).expect("a port");
+        way.url = through.into();
+        way
+    }
+
+    pub(crate) async fn mend(&mut self) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("set");
+        socket.bind(self.address).expect("the port is free again");
+        let listener = socket.listen(64).expect("listening");
+        self.address = listener.local_addr().expect("an address");
+        let open = CancellationToken::new();
+        tokio::spawn(open.clone().run_until_cancelled_owned(carry(listener, self.server.clone(), open.clone())));
+        self.open = Some(open);
+    }
+
+    /// Every connection breaks, and new ones are refused.
+    pub(crate) fn cut(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.cancel();
+        }
+    }
+}
+
+async fn carry(listener: TcpListener, server: String, open: CancellationToken) {
+    while let Ok((mut inside, _)) = listener.accept().await {
+        let server = server.clone();
+        tokio::spawn(open.clone().run_until_cancelled_owned(async move {
+            let mut outside = TcpStream::connect(server).await.expect("the test server answers");
+            // Either side may be gone at any time.
+            let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
+        }));
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped half must be seen in the output of the tests")]

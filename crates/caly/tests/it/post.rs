@@ -93,7 +93,13 @@ impl Answer {
 }
 
 /// A request.
-pub(crate) async fn request(server: &Server, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) async fn request(
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     // Whoever came first has installed the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().expect("a client");

@@ -129,7 +129,11 @@ impl Line {
 }
 
 /// A call of the fake carrier, from the webhook to the report of its end.
-pub(crate) async fn call(server: &Server, caller: &mut dyn CallerSide, edit: impl FnOnce(&mut Options)) -> CallObservation {
+pub(crate) async fn call(
+    server: &Server,
+    caller: &mut dyn CallerSide,
+    edit: impl FnOnce(&mut Options),
+) -> CallObservation {
     let mut options = Options::new(&server.url, Announce::Signed { secret: SecretString::from(SECRET) });
     options.call_max = Duration::from_secs(60);
     edit(&mut options);

@@ -49,7 +49,8 @@ fn the_test_voice_is_speech_to_the_voice_detector() {
     pcm.extend(vec![0; 8_000]);
     let mut events = Vec::new();
     audio::voice::VoiceDetector::new(8_000).push(&pcm, &mut events);
-    let [audio::voice::VoiceEvent::Began { at_ms: began }, audio::voice::VoiceEvent::Ended { at_ms: ended }] = events[..]
+    let [audio::voice::VoiceEvent::Began { at_ms: began }, audio::voice::VoiceEvent::Ended { at_ms: ended }] =
+        events[..]
     else {
         panic!("one run of speech, not {events:?}");
     };

@@ -79,7 +79,8 @@ pub(crate) fn talker(words: usize) -> AgentConfig {
         system_prompt: "You take orders.".to_owned(),
         temperature: 0.2,
     };
-    let greeting: Vec<String> = (1..=words).map(|n| if n % 6 == 0 { "words.".into() } else { "words".into() }).collect();
+    let greeting: Vec<String> =
+        (1..=words).map(|n| if n % 6 == 0 { "words.".into() } else { "words".into() }).collect();
     AgentConfig { greeting: Some(greeting.join(" ")), brain: Brain::LanguageModel(model), ..colours() }
 }
 
@@ -166,16 +167,17 @@ impl<'a> World<'a> {
     }
 
     pub(crate) async fn events(&self, call: CallId) -> Vec<CallEvent> {
-        let read = self.store.read(self.tenant, "test.events", async |tx| call_events::list(tx, call, None, 1_000).await);
+        let read =
+            self.store.read(self.tenant, "test.events", async |tx| call_events::list(tx, call, None, 1_000).await);
         read.await.expect("read")
     }
 
     /// The audit events of a kind, newest first.
     pub(crate) async fn audited(&self, kind: &str) -> Vec<AuditEvent> {
         let filter = AuditFilter { kind: Some(kind), ..AuditFilter::default() };
-        let read = self.store.read(self.tenant, "test.audit", async |tx| {
-            audit::list(tx, &filter, PageRequest::default()).await
-        });
+        let read = self
+            .store
+            .read(self.tenant, "test.audit", async |tx| audit::list(tx, &filter, PageRequest::default()).await);
         read.await.expect("read").items
     }
 

@@ -18,7 +18,7 @@ use crate::live::{Live, LiveEvent};
 use crate::recorder::Recorder;
 use crate::services::Chosen;
 use crate::Switchboard;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use call::log::{Line, Step};
 use call::{Call, Command, Effect, Effects, Input, Note};
 use futures_util::{SinkExt, StreamExt};
@@ -96,7 +96,8 @@ pub(crate) async fn run(board: Arc<Switchboard>, start: Start, mut socket: WebSo
 async fn close(mut socket: WebSocket) {
     // Closing the socket is how a call is ended with the carrier; a peer that does not answer is dropped.
     let _ = tokio::time::timeout(CLOSE_DEADLINE, async {
-        let _ = socket.send(Message::Close(None)).await;
+        let normal = CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
+        let _ = socket.send(Message::Close(Some(normal))).await;
         while let Some(Ok(_)) = socket.recv().await {}
     })
     .await;
@@ -152,7 +153,10 @@ impl Session {
         match wake {
             Wake::HardStop => self.leave(EndedReason::CalyDrained),
             Wake::Command(Some(command)) => {
-                self.report_playback();
+                // The others clear what must be cleared themselves; a report would make the call believe it is silent.
+                if command == Command::HangUp {
+                    self.report_playback();
+                }
                 self.input(Input::Command(command));
             }
             Wake::Command(None) | Wake::Timer => self.input_if_due(),
@@ -322,6 +326,7 @@ impl Session {
         let end = CallEnd {
             tenant: self.grant.tenant,
             call: self.grant.call,
+            began: true,
             reason,
             at: (self.clock)(),
             duration_ms: end_ms,

@@ -147,7 +147,9 @@ pub(super) fn failure(seen: &CallObservation, said_all: bool) -> Option<String> 
         Closed::ByCaller { answered: true } | Closed::ByServer { .. } => {}
     }
     match &seen.end_report {
-        Some(Ok(status)) if !(200..300).contains(status) => Some(format!("the end of the call was answered with {status}")),
+        Some(Ok(status)) if !(200..300).contains(status) => {
+            Some(format!("the end of the call was answered with {status}"))
+        }
         Some(Err(error)) => Some(format!("the end of the call could not be reported: {error}")),
         Some(Ok(_)) | None => None,
     }
@@ -195,7 +197,9 @@ mod tests {
     fn only_the_part_of_a_call_within_the_window_counts() {
         let opens = Instant::now() + Duration::from_secs(100);
         let window = Window { opens, closes: opens + Duration::from_secs(10) };
-        for (from_s, to_s, want) in [(-5, 20, 10.0), (-5, 4, 4.0), (3, 7, 4.0), (8, 30, 2.0), (-5, -1, 0.0), (11, 12, 0.0)] {
+        for (from_s, to_s, want) in
+            [(-5, 20, 10.0), (-5, 4, 4.0), (3, 7, 4.0), (8, 30, 2.0), (-5, -1, 0.0), (11, 12, 0.0)]
+        {
             let at = |s: i64| opens - Duration::from_secs(50) + Duration::from_secs((50 + s) as u64);
             assert!((window.overlap_s(at(from_s), at(to_s)) - want).abs() < 1e-9, "{from_s} {to_s}");
         }
