@@ -202,8 +202,8 @@ mod tests {
         for (heard_ms, want) in [
             (0, ""),
             (90, ""),
-            (300, "We are "),
-            (1_000, "We are open from "),
+            (350, "We are "),
+            (1_050, "We are open from "),
             (1_999, "We are open from nine to six."),
             (2_000, text),
             (9_000, text),

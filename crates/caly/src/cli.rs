@@ -70,7 +70,15 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = Config::load().map_err(|error: ConfigError| anyhow::anyhow!("{error}"))?;
-    let quiet = matches!(command, Command::Demo(_) | Command::Call(_) | Command::Bench(_) | Command::Connect(_) | Command::Migrate { .. } | Command::Doctor);
+    let quiet = matches!(
+        command,
+        Command::Demo(_)
+            | Command::Call(_)
+            | Command::Bench(_)
+            | Command::Connect(_)
+            | Command::Migrate { .. }
+            | Command::Doctor
+    );
     logging::start(&config, quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {

@@ -13,7 +13,10 @@ use store::StoreConfig;
 
 /// Every setting, with what it is for. What is not here is refused.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
-    ("DATABASE_URL", "sqlite:///path/caly.db or postgres://user:password@host/database; default: a file in CALY_DATA_DIR"),
+    (
+        "DATABASE_URL",
+        "sqlite:///path/caly.db or postgres://user:password@host/database; default: a file in CALY_DATA_DIR",
+    ),
     ("DB_POOL_MAX", "most connections to PostgreSQL (20)"),
     ("DB_POOL_MIN", "connections kept open (5)"),
     ("DB_IDLE_TIMEOUT", "seconds after which an idle connection is closed (30)"),
@@ -154,9 +157,10 @@ impl Config {
                 values.insert(name.clone(), value.clone());
             }
         }
-        let home = environment.get("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-            environment.get("HOME").map(|home| PathBuf::from(home).join(".cache"))
-        });
+        let home = environment
+            .get("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| environment.get("HOME").map(|home| PathBuf::from(home).join(".cache")));
         Self::from_values(&values, home, problems)
     }
 
@@ -204,7 +208,8 @@ impl Config {
             data_dir,
         };
         if production && config.public_url.is_none() {
-            read.problems.push("CALY_PUBLIC_URL is missing: in production carriers must be told where to connect".into());
+            read.problems
+                .push("CALY_PUBLIC_URL is missing: in production carriers must be told where to connect".into());
         }
         if production && config.exotel_webhook_secret.is_none() {
             read.problems.push("EXOTEL_WEBHOOK_SECRET is missing: in production webhooks must be authentic".into());
@@ -214,9 +219,10 @@ impl Config {
 }
 
 fn from_file(path: &str, problems: &mut Vec<String>) -> BTreeMap<String, String> {
-    let table = match std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
-        text.parse::<toml::Table>().map_err(|error| error.message().to_owned())
-    }) {
+    let table = match std::fs::read_to_string(path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| text.parse::<toml::Table>().map_err(|error| error.message().to_owned()))
+    {
         Ok(table) => table,
         Err(error) => {
             problems.push(format!("CALY_CONFIG: {path}: {error}"));
@@ -288,7 +294,8 @@ impl Reader<'_> {
     }
 
     fn store(&mut self, data_dir: &std::path::Path) -> StoreConfig {
-        let url = self.text("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{}", data_dir.join("caly.db").display()));
+        let url =
+            self.text("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{}", data_dir.join("caly.db").display()));
         let mut store = StoreConfig::new(url);
         if let Some(max) = self.parsed("DB_POOL_MAX", "a number") {
             store.pool_max = max;

@@ -1,7 +1,9 @@
 //! The tenant of the demo: a clinic with one agent and one number, made through the same code as any other.
 
 use crate::clock;
-use model::{AgentConfig, Brain, CarrierKind, E164, LanguageModelConfig, SpeechConfig, TenantId, ToolConfig, TurnTaking};
+use model::{
+    AgentConfig, Brain, CarrierKind, E164, LanguageModelConfig, SpeechConfig, TenantId, ToolConfig, TurnTaking,
+};
 use std::collections::BTreeMap;
 use store::phone_numbers::NewPhoneNumber;
 use store::{Store, agents, organisations, phone_numbers};

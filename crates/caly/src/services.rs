@@ -32,7 +32,8 @@ pub(crate) fn load(config: &Config, http: &Http, progress: &dyn Fn(&str)) -> any
     if let Some(threads) = config.inference_threads {
         pool_settings.workers = threads;
     }
-    let pool = InferencePool::start(pool_settings).context("the threads of the built-in models could not be started")?;
+    let pool =
+        InferencePool::start(pool_settings).context("the threads of the built-in models could not be started")?;
     let mut transcribers: BTreeMap<String, Arc<dyn Transcriber>> = BTreeMap::new();
     let mut speakers: BTreeMap<String, Arc<dyn Speaker>> = BTreeMap::new();
     let mut turn: Option<Arc<dyn TurnDetector>> = None;

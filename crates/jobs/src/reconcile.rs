@@ -1,9 +1,9 @@
 //! Puts right what a crash or a lost message left behind. It takes no input: it looks at the store and repairs what it
 //! finds, at the start and every minute.
 
+use crate::Job;
 use crate::job::Context;
 use crate::store_recording::StoreRecording;
-use crate::Job;
 use chrono::{DateTime, Utc};
 use model::{CallId, EndedReason, RecordingStatus};
 use serde_json::{Map, Value, json};

@@ -177,7 +177,8 @@ async fn keep_lease(context: &Context, owner: &str, id: model::JobId) {
 
 /// Doubling, between half and the whole of it at random, so that what failed together does not return together.
 fn backoff(attempts: u32, random01: f64) -> Span {
-    let doubled = BACKOFF_FIRST_S.saturating_mul(1i64.checked_shl(attempts.saturating_sub(1).min(20)).unwrap_or(i64::MAX));
+    let doubled =
+        BACKOFF_FIRST_S.saturating_mul(1i64.checked_shl(attempts.saturating_sub(1).min(20)).unwrap_or(i64::MAX));
     let whole_ms = doubled.min(BACKOFF_MAX_S) * 1_000;
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "an hour in ms is far below 2^52")]
     let random_ms = (whole_ms as f64 / 2.0 * random01.clamp(0.0, 1.0)) as i64;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use store::recordings::{self, Recording, SpooledFile};
-use store::{outbox, Tx};
+use store::{Tx, outbox};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
@@ -104,9 +104,7 @@ impl StoreRecording {
         let (id, now) = (self.recording_id, context.now());
         context
             .store
-            .write(self.tenant_id, "recordings.note_error", async |tx| {
-                recordings::note_error(tx, id, &text, now).await
-            })
+            .write(self.tenant_id, "recordings.note_error", async |tx| recordings::note_error(tx, id, &text, now).await)
             .await?;
         Ok(JobError::Retry(error.to_string()))
     }

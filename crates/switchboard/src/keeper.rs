@@ -128,7 +128,9 @@ impl Keeper {
         self.store
             .system("stream_tokens.consume", async |tx| {
                 let granted = match stream_tokens::consume(tx, hash, now).await? {
-                    stream_tokens::Consumed::Granted(granted) if granted.status.is_final() => return Err(Refused::Expired),
+                    stream_tokens::Consumed::Granted(granted) if granted.status.is_final() => {
+                        return Err(Refused::Expired);
+                    }
                     stream_tokens::Consumed::Granted(granted) => granted,
                     stream_tokens::Consumed::Unknown => return Err(Refused::Unknown),
                     stream_tokens::Consumed::Used => return Err(Refused::Used),

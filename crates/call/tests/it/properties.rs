@@ -72,7 +72,7 @@ impl Watched {
             prop_assert!(!self.over, "after the end: {effect:?}");
             self.watch(effect)?;
         }
-        prop_assert_eq!(self.call.phase() == Phase::Ended, self.over && self.connected);
+        prop_assert_eq!(self.call.phase() == Phase::Ended, self.over);
         prop_assert_eq!(self.call.deadline().is_none(), self.over || !self.connected);
         if self.answers_clears && effects.contains(&Effect::ClearPlayback) {
             let heard = self.asked.remove("speech").unwrap_or_default().into_iter();
@@ -275,7 +275,7 @@ impl Event {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(15000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// A shell that behaves, in the sense that time goes on and ticks come when they are due; everything else comes in
     /// any order. The call ends when only time passes.

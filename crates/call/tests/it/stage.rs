@@ -201,7 +201,6 @@ impl Shell {
     }
 
     fn inputs(&mut self, head: &str, words: &mut VecDeque<String>, at_ms: u64, line: &str) -> Vec<Input> {
-        let at = CallTime(at_ms);
         let input = match head {
             "wait" => return Vec::new(),
             "connected" => Input::Connected,
@@ -219,7 +218,7 @@ impl Shell {
             "tool" => Input::ToolFinished {
                 work: self.work('r', words),
                 outcome: match text(words, line).as_str() {
-                    "ok" => Ok(words.drain(..).filter_map(|w| Some(w.split_once('=')?).map(owned)).collect()),
+                    "ok" => Ok(words.drain(..).filter_map(|w| w.split_once('=').map(owned)).collect()),
                     _ => Err(text(words, line)),
                 },
             },
@@ -258,7 +257,7 @@ impl Shell {
             "hang-up" => Input::Command(call::Command::HangUp),
             "drain" => Input::Command(call::Command::Drain),
             "left" => Input::CallerLeft { reason: text(words, line).parse().expect("a reason") },
-            _ => panic!("no input: {line} ({at:?})"),
+            _ => panic!("no input: {line}"),
         };
         vec![input]
     }

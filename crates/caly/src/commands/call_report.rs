@@ -157,9 +157,8 @@ fn turn_lines(measured: &CallReport, kept: &[TranscriptTurn]) -> Vec<TurnLine> {
             let from = begins(turn);
             let until = spoken.get(index + 1).map_or(u64::MAX, |next| begins(next));
             let within = |kept: &&TranscriptTurn| kept.started_ms >= from && kept.started_ms < until;
-            let of = |role| {
-                kept.iter().filter(within).filter(move |turn| turn.role == role).map(|turn| turn.text.as_str())
-            };
+            let of =
+                |role| kept.iter().filter(within).filter(move |turn| turn.role == role).map(|turn| turn.text.as_str());
             let latency = kept.iter().filter(within).find_map(|turn| turn.latency).unwrap_or(Latency::default());
             TurnLine {
                 caller_said: turn.said.text.clone(),
@@ -196,9 +195,5 @@ async fn recording(
     let wav = audio::wav::read(&bytes)?;
     let frames = wav.samples.len() / usize::from(wav.channels.max(1));
     anyhow::ensure!(size > WAV_HEADER_BYTES, "the recording is empty");
-    Ok(Some(RecordingLine {
-        path: key,
-        channels: wav.channels,
-        duration_s: frames as f64 / f64::from(wav.rate),
-    }))
+    Ok(Some(RecordingLine { path: key, channels: wav.channels, duration_s: frames as f64 / f64::from(wav.rate) }))
 }

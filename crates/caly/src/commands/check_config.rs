@@ -17,7 +17,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     say(format!("listen       {}", config.listen));
     say(format!("data         {}", config.data_dir.display()));
     say(format!("models       {}", config.models.folder.display()));
-    let signed = if config.exotel_webhook_secret.is_some() { "signed" } else { "refused: EXOTEL_WEBHOOK_SECRET is not set" };
+    let signed =
+        if config.exotel_webhook_secret.is_some() { "signed" } else { "refused: EXOTEL_WEBHOOK_SECRET is not set" };
     say(format!("webhooks     {signed}"));
     say("The settings are fine.");
     Ok(ExitCode::SUCCESS)

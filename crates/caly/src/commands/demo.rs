@@ -98,7 +98,8 @@ pub(crate) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
         node.stop(cancelled()).await;
         return Ok(code);
     }
-    print_next_steps(&node, &secret);
+    let log = config.data_dir.join("calls").join(format!("{}.jsonl", report.call_id));
+    print_next_steps(&node, &secret, &log);
     super::serve::wait_and_stop(node).await?;
     Ok(code)
 }
@@ -172,6 +173,7 @@ async fn wait_for_recording(store: &Store, tenant: TenantId, call: CallId) -> an
 
 /// The conversation as it happens.
 async fn print_live(mut events: broadcast::Receiver<LiveEvent>) {
+    let mut understood = String::new();
     loop {
         let event = match events.recv().await {
             Ok(event) => event,
@@ -181,13 +183,23 @@ async fn print_live(mut events: broadcast::Receiver<LiveEvent>) {
         let at = dim(&format!("{:>6.1} s", event.at_ms as f64 / 1_000.0));
         match event.what {
             Live::Began => say(format!("{at}  {}", dim("the line is open"))),
-            Live::Understood(text) => say(format!("{at}  {}", dim(&format!("understood: {text}")))),
+            // While somebody speaks over the agent their words are asked for again and again.
+            Live::Understood(text) if text == understood => {}
+            Live::Understood(text) => {
+                understood.clone_from(&text);
+                say(format!("{at}  {}", dim(&format!("understood: {text}"))));
+            }
             Live::Saying(text) => say(format!("{at}  {} {text}", coloured("36", "agent ▸"))),
             Live::BargeIn => say(format!("{at}  {}", coloured("33", "the caller interrupts; the agent stops"))),
-            Live::Backchannel(text) => say(format!("{at}  {}", dim(&format!("«{text}» is a listening noise; the agent goes on")))),
+            Live::Backchannel(text) => {
+                say(format!("{at}  {}", dim(&format!("«{text}» is a listening noise; the agent goes on"))))
+            }
             Live::Tool(name) => say(format!("{at}  {}", coloured("32", &format!("✓ {name}")))),
             Live::Turn(turn) if turn.role == TurnRole::Caller => {
                 say(format!("{at}  {} {}", coloured("35", "caller ▸"), turn.text));
+            }
+            Live::Turn(turn) if turn.interrupted => {
+                say(format!("{at}  {}", dim(&format!("the caller had heard: {}", turn.text))));
             }
             Live::Turn(_) => {}
             Live::Ended(reason) => {
@@ -201,7 +213,9 @@ async fn print_live(mut events: broadcast::Receiver<LiveEvent>) {
 fn print_report(report: &Report) {
     let ms = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
     say("");
-    say(bold("turn  answered after   end of turn   transcription   thinking   speaking    the caller said → was understood"));
+    say(bold(
+        "turn  answered after   end of turn   transcription   thinking   speaking    the caller said → was understood",
+    ));
     for (index, turn) in report.turns.iter().enumerate() {
         say(format!(
             "{:>4}  {:>11} ms  {:>9} ms  {:>11} ms  {:>6} ms  {:>6} ms    {} → {}",
@@ -226,7 +240,10 @@ fn print_report(report: &Report) {
         say(format!("booked             {}", report.booked));
     }
     if let Some(recording) = &report.recording {
-        say(format!("recording          {} ({:.1} s, {} channels)", recording.path, recording.duration_s, recording.channels));
+        say(format!(
+            "recording          {} ({:.1} s, {} channels)",
+            recording.path, recording.duration_s, recording.channels
+        ));
     }
     say(format!("ended              {}", report.ended_reason));
 }
@@ -236,12 +253,19 @@ fn write_report(path: &Path, report: &Report) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("the report cannot be written to {}", path.display()))
 }
 
-fn print_next_steps(node: &Node, secret: &SecretString) {
+fn print_next_steps(node: &Node, secret: &SecretString, log: &Path) {
     use secrecy::ExposeSecret;
     say("");
     say(bold(&format!("Caly keeps answering on http://{}. In another terminal:", node.address)));
-    say(format!("  target/release/caly call --to http://{} --secret {}   the same caller again", node.address, secret.expose_secret()));
-    say("  target/release/caly replay data/calls/CALL.jsonl --verbose   every input of a call and what followed");
+    say(format!(
+        "  target/release/caly call --to http://{} --secret {}   the same caller again",
+        node.address,
+        secret.expose_secret()
+    ));
+    say(format!(
+        "  target/release/caly replay {} --verbose   every input of that call and what followed",
+        log.display()
+    ));
     say("  make demo ARGS=\"--flow flows/clinic.toml\"   change what the receptionist says in that file and hear it");
     say("Stop with Ctrl-C.");
 }

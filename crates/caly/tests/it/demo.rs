@@ -28,7 +28,6 @@ async fn demo() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 async fn demo_holds_a_conversation() {
     if variable("CALY_TEST_MODELS").as_deref() == Some("skip") {
         eprintln!("skipped: no models (CALY_TEST_MODELS=skip)");

@@ -25,6 +25,8 @@ both_databases! {
         line.close().await;
         world.ended("call-1").await;
         assert_eq!(Line::open(&url, "call-1").await.err(), Some(410));
+        let (_, token) = url.rsplit_once('/').expect("a path");
+        assert!(!server.output().contains(token), "a log is read by many: {}", server.output());
         server.stop().await;
     }
 

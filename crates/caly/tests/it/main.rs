@@ -13,12 +13,17 @@ mod telephone;
 mod voice;
 mod world;
 
+mod bucket;
 mod calls;
+mod connections;
 mod crash;
 mod demo;
+mod dial;
 mod doors;
+mod ends;
 mod faults;
 mod lifecycle;
+mod nodes;
 mod outage;
 mod replay;
 mod schema;

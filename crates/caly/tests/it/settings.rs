@@ -163,6 +163,7 @@ async fn serve_starts_without_models_and_says_which_are_missing() {
 #[tokio::test]
 async fn doctor_is_content_with_the_built_in_models() {
     if variable("CALY_TEST_MODELS").as_deref() == Some("skip") {
+        eprintln!("skipped: no models (CALY_TEST_MODELS=skip)");
         return;
     }
     let place = Place::sqlite();

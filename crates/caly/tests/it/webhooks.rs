@@ -140,13 +140,16 @@ both_databases! {
     }
 }
 
-/// A server on SQLite with one tenant; the answer to one signed body under each pair of headers.
-async fn answers(cases: &[(&str, Vec<(&str, String)>, String)]) -> (Vec<Answer>, Place) {
+/// One request: what it is about, its headers, its body.
+struct Case(&'static str, Vec<(&'static str, String)>, String);
+
+/// The answers of a server on SQLite with one tenant.
+async fn answers(cases: &[Case]) -> (Vec<Answer>, Place) {
     let place = Place::sqlite();
     let world = World::new(&place, colours()).await;
     let server = world.serve(&[]).await;
     let mut answers = Vec::new();
-    for (what, headers, body) in cases {
+    for Case(what, headers, body) in cases {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = post(&server, CALL_START, &headers, body).await;
         assert!(answer.request_id().len() == 32, "{what}");
@@ -163,14 +166,14 @@ fn body(sid: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signatures_may_be_hexadecimal_or_base64() {
-    let cases: Vec<(&str, Vec<(&str, String)>, String)> = vec![
-        ("hexadecimal", vec![("x-exotel-signature", hex(SECRET, &body("a")))], body("a")),
-        ("upper case", vec![("x-exotel-signature", hex(SECRET, &body("b")).to_uppercase())], body("b")),
-        ("base64", vec![("x-exotel-signature", base64(SECRET, &body("c")))], body("c")),
-        ("with a scheme", vec![("x-exotel-signature", format!("sha1={}", hex(SECRET, &body("d"))))], body("d")),
+    let cases = [
+        Case("hexadecimal", vec![("x-exotel-signature", hex(SECRET, &body("a")))], body("a")),
+        Case("upper case", vec![("x-exotel-signature", hex(SECRET, &body("b")).to_uppercase())], body("b")),
+        Case("base64", vec![("x-exotel-signature", base64(SECRET, &body("c")))], body("c")),
+        Case("with a scheme", vec![("x-exotel-signature", format!("sha1={}", hex(SECRET, &body("d"))))], body("d")),
     ];
     let (answers, place) = answers(&cases).await;
-    for ((what, ..), answer) in cases.iter().zip(&answers) {
+    for (Case(what, ..), answer) in cases.iter().zip(&answers) {
         assert_eq!(answer.status, 200, "{what}: {answer:?}");
     }
     assert_eq!(place.number("select count(*) from calls where status = 'ringing'").await, 4);
@@ -179,7 +182,7 @@ async fn signatures_may_be_hexadecimal_or_base64() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_signature_is_named() {
     let blank = vec![("x-exotel-signature", " ".to_owned())];
-    let (answers, place) = answers(&[("none", vec![], body("a")), ("blank", blank, body("a"))]).await;
+    let (answers, place) = answers(&[Case("none", vec![], body("a")), Case("blank", blank, body("a"))]).await;
     for answer in &answers {
         answer.is_problem(401, "signature_missing").detail_is("Missing webhook signature");
     }
@@ -192,17 +195,17 @@ async fn a_signature_of_something_else_is_wrong() {
     let signature = |value: &str| vec![("x-exotel-signature", value.to_owned())];
     // One byte of the body is another than what was signed.
     let changed = body("a").replace("\"incoming\"", "\"incominh\"");
-    let cases: Vec<(&str, Vec<(&str, String)>, String)> = vec![
-        ("another secret", signature(&hex("another", &body("a"))), body("a")),
-        ("an empty secret", signature(&hex("", &body("a"))), body("a")),
-        ("one byte changed", signature(&right), changed),
-        ("one byte more", signature(&right), format!("{} ", body("a"))),
-        ("cut short", signature(&right[..38]), body("a")),
-        ("nonsense", signature("valid"), body("a")),
-        ("long", signature(&"ab".repeat(2_000)), body("a")),
+    let cases = [
+        Case("another secret", signature(&hex("another", &body("a"))), body("a")),
+        Case("an empty secret", signature(&hex("", &body("a"))), body("a")),
+        Case("one byte changed", signature(&right), changed),
+        Case("one byte more", signature(&right), format!("{} ", body("a"))),
+        Case("cut short", signature(&right[..38]), body("a")),
+        Case("nonsense", signature("valid"), body("a")),
+        Case("long", signature(&"ab".repeat(2_000)), body("a")),
     ];
     let (answers, place) = answers(&cases).await;
-    for ((what, ..), answer) in cases.iter().zip(&answers) {
+    for (Case(what, ..), answer) in cases.iter().zip(&answers) {
         assert_eq!(answer.body["code"], "signature_wrong", "{what}");
         answer.is_problem(401, "signature_wrong").detail_is("Wrong webhook signature");
     }
@@ -223,22 +226,22 @@ async fn a_request_that_is_too_old_is_refused() {
     let only = |body: String| (vec![("x-exotel-signature", hex(SECRET, &body))], body);
     let (old, old_body) = only(in_body("e", at(-301)));
     let (fresh, fresh_body) = only(in_body("f", at(-10)));
-    let cases: Vec<(&str, Vec<(&str, String)>, String)> = vec![
-        ("old", headers(&body("a"), at(-310).to_string()), body("a")),
-        ("early", headers(&body("b"), at(310).to_string()), body("b")),
-        ("no time", headers(&body("c"), "yesterday".to_owned()), body("c")),
-        ("old in the body", old, old_body),
-        ("fresh", headers(&body("d"), at(-290).to_string()), body("d")),
-        ("milliseconds", headers(&body("g"), (at(-5) * 1_000).to_string()), body("g")),
-        ("RFC 3339", headers(&body("h"), now().to_rfc3339()), body("h")),
-        ("fresh in the body", fresh, fresh_body),
+    let cases = [
+        Case("old", headers(&body("a"), at(-310).to_string()), body("a")),
+        Case("early", headers(&body("b"), at(310).to_string()), body("b")),
+        Case("no time", headers(&body("c"), "yesterday".to_owned()), body("c")),
+        Case("old in the body", old, old_body),
+        Case("fresh", headers(&body("d"), at(-290).to_string()), body("d")),
+        Case("milliseconds", headers(&body("g"), (at(-5) * 1_000).to_string()), body("g")),
+        Case("RFC 3339", headers(&body("h"), now().to_rfc3339()), body("h")),
+        Case("fresh in the body", fresh, fresh_body),
     ];
     let (answers, _place) = answers(&cases).await;
-    for ((what, ..), answer) in cases.iter().zip(&answers).take(4) {
+    for (Case(what, ..), answer) in cases.iter().zip(&answers).take(4) {
         assert_eq!(answer.body["code"], "signature_expired", "{what}");
         answer.is_problem(401, "signature_expired");
     }
-    for ((what, ..), answer) in cases.iter().zip(&answers).skip(4) {
+    for (Case(what, ..), answer) in cases.iter().zip(&answers).skip(4) {
         assert_eq!(answer.status, 200, "{what}: {answer:?}");
     }
 }

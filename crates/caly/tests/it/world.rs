@@ -70,6 +70,13 @@ pub(crate) fn colours() -> AgentConfig {
     }
 }
 
+/// An agent that hands every caller over.
+pub(crate) fn transferring() -> AgentConfig {
+    let text = FLOW.split("[[step]]").next().expect("a head").to_owned()
+        + "[[step]]\nid = \"person\"\ntransfer = \"+918045671234\"\nsay = \"Please hold.\"\n";
+    AgentConfig { brain: Brain::Flow { text }, ..colours() }
+}
+
 /// An agent that begins by saying this many words, and then answers as its model does. `{model}` in its address is
 /// where the fake vendors are.
 pub(crate) fn talker(words: usize) -> AgentConfig {

@@ -54,7 +54,12 @@ struct SecondOpinion {
 }
 
 impl Hearing {
-    pub(crate) fn new(rate: u32, encoding: Encoding, wanted: AudioWanted, silero: Option<Arc<BuiltinVoiceActivity>>) -> Self {
+    pub(crate) fn new(
+        rate: u32,
+        encoding: Encoding,
+        wanted: AudioWanted,
+        silero: Option<Arc<BuiltinVoiceActivity>>,
+    ) -> Self {
         let silero = silero.map(|silero| SecondOpinion {
             stream: Some(Box::new(silero.stream())),
             silero,

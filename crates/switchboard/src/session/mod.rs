@@ -11,13 +11,13 @@ mod speaking;
 mod tools;
 mod work;
 
+use crate::Switchboard;
 use crate::accept::Clock;
 use crate::call_log::CallLog;
 use crate::keeper::{CallEnd, Grant};
 use crate::live::{Live, LiveEvent};
 use crate::recorder::Recorder;
 use crate::services::Chosen;
-use crate::Switchboard;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use call::log::{Line, Step};
 use call::{Call, Command, Effect, Effects, Input, Note};

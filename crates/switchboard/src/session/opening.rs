@@ -6,8 +6,8 @@ use super::work::{Work, WorkEvent};
 use super::{START_DEADLINE, Session};
 use crate::Switchboard;
 use crate::accept::Clock;
-use crate::keeper::Grant;
 use crate::call_log::CallLog;
+use crate::keeper::Grant;
 use crate::recorder::{Recorder, spool_path};
 use crate::services::Chosen;
 use axum::extract::ws::{Message, WebSocket};
@@ -62,7 +62,8 @@ pub(super) async fn open(
     };
     let mut work = Work::new();
     open_transcriber(&mut work, &services, rate, &grant.agent.language);
-    let mut log = board.settings.call_log_dir.as_deref().map_or_else(CallLog::off, |dir| CallLog::open(dir, grant.call));
+    let mut log =
+        board.settings.call_log_dir.as_deref().map_or_else(CallLog::off, |dir| CallLog::open(dir, grant.call));
     log.push(Line::Setup { setup: Box::new(setup) });
     Ok(Session {
         hearing: Hearing::new(rate, start.encoding, services.transcriber.audio_wanted(), services.silero.clone()),
