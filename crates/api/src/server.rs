@@ -49,9 +49,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         // HTTP/1 said outright: hyper-util's automatic choice waits for the first bytes without any time limit.
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-            .with_upgrades();
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
         let stopping = stop.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);

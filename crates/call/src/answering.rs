@@ -65,7 +65,7 @@ impl Call {
 
     pub(crate) fn speak(&mut self, text: &str, interruptible: bool, effects: &mut Effects) {
         let text = text.trim();
-        if text.is_empty() {
+        if text.is_empty() || self.mouth.is_full() {
             return;
         }
         if self.latency.thinking_ms.is_none()
@@ -118,7 +118,7 @@ impl Call {
             self.thinking_failed(effects);
             return;
         }
-        self.failures = 0;
+        self.failures.thinking = 0;
         if let Some(rest) = rest {
             self.speak(&rest, true, effects);
         }
@@ -126,16 +126,29 @@ impl Call {
     }
 
     pub(crate) fn think_failed(&mut self, work: WorkId, effects: &mut Effects) {
-        if let Some(Busy::Thinking { work: current, .. }) = &self.mind.busy
+        if let Some(Busy::Thinking { work: current, spoken, .. }) = &self.mind.busy
             && *current == work
         {
-            self.mind.busy = None;
+            let spoken = *spoken;
+            self.thinking_stopped(spoken, effects);
+        }
+    }
+
+    /// The model gave up in the middle, or before it began.
+    fn thinking_stopped(&mut self, spoken: bool, effects: &mut Effects) {
+        self.mind.busy = None;
+        if spoken {
+            // What was said stands; the rest is lost. The caller has the floor.
+            effects.push(Effect::Note(Note::StageFailed { stage: Stage::Thinking }));
+            self.after_playback(effects);
+        } else {
             self.thinking_failed(effects);
         }
     }
 
     fn thinking_failed(&mut self, effects: &mut Effects) {
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Thinking }));
+        self.failures.thinking += 1;
         if self.failed_too_often(effects) {
             return;
         }
@@ -143,10 +156,9 @@ impl Call {
         self.speak(self.mind.phrases.say_again, true, effects);
     }
 
-    /// Counts a failure. After too many in a row the call says sorry and ends; true then.
+    /// After too many failures of a stage in a row the call says sorry and ends; true then.
     pub(crate) fn failed_too_often(&mut self, effects: &mut Effects) -> bool {
-        self.failures += 1;
-        if self.failures < FAILURES_MAX {
+        if self.failures.transcribing.max(self.failures.thinking) < FAILURES_MAX {
             return false;
         }
         self.say_goodbye(self.mind.phrases.apology, EndedReason::ProviderFailed, effects);
@@ -188,12 +200,12 @@ impl Call {
     }
 
     pub(crate) fn speech_failed(&mut self, speech: SpeechId, effects: &mut Effects) {
-        if self.mouth.remove(speech).is_none() {
+        if self.mouth.remove(speech, self.now).is_none() {
             return;
         }
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Speaking }));
-        self.failures += 1;
-        if self.failures >= FAILURES_MAX && !self.mouth.is_busy() {
+        self.failures.speaking += 1;
+        if self.failures.speaking >= FAILURES_MAX && !self.mouth.is_busy() {
             // Without a voice there is no apology either.
             self.hang_up(EndedReason::ProviderFailed, effects);
             return;
@@ -205,7 +217,7 @@ impl Call {
         if self.mouth.is_clearing() || !self.mouth.played(speech, self.now) {
             return;
         }
-        self.failures = 0;
+        self.failures.speaking = 0;
         self.after_playback(effects);
     }
 
@@ -255,13 +267,7 @@ impl Call {
         match self.mind.busy.take() {
             Some(Busy::Thinking { work, spoken, .. }) => {
                 effects.push(Effect::Cancel { work });
-                if spoken {
-                    // What was said stands; the rest is lost. The caller has the floor.
-                    effects.push(Effect::Note(Note::StageFailed { stage: Stage::Thinking }));
-                    self.after_playback(effects);
-                } else {
-                    self.thinking_failed(effects);
-                }
+                self.thinking_stopped(spoken, effects);
             }
             Some(Busy::Tool { work, .. }) => {
                 effects.push(Effect::Cancel { work });
@@ -276,6 +282,10 @@ impl Call {
     }
 
     pub(crate) fn pass_mouth_time(&mut self, effects: &mut Effects) {
+        if self.mouth.clear_overdue(self.now) {
+            // The shell owes an answer and does not give it: nothing is known to have been heard.
+            self.playback_cleared(&[], effects);
+        }
         while let Some((speech, at, was_spoken)) = self.mouth.overdue() {
             if self.now < at || self.mouth.is_clearing() {
                 return;
@@ -292,7 +302,8 @@ impl Call {
 
     /// Nobody speaks and nothing is being done: when to remind the caller.
     pub(crate) fn silence_deadline(&self) -> Option<model::CallTime> {
-        let idle = !self.ear.is_busy() && !self.mouth.is_busy() && !self.mind.is_busy() && self.closing == Closing::Open;
+        let idle =
+            !self.ear.is_busy() && !self.mouth.is_busy() && !self.mind.is_busy() && self.closing == Closing::Open;
         idle.then(|| self.quiet_since + self.setup.agent.turn_taking.reminder_after_ms)
     }
 

@@ -9,6 +9,8 @@ pub(crate) struct Ear {
     pub(crate) state: EarState,
     /// Words of an earlier part of the same turn (an answer that was withdrawn).
     pub(crate) carried: Option<Carried>,
+    /// Up to here the speech that is still going on was cut off and taken as an utterance.
+    pub(crate) cut_at: Option<CallTime>,
     /// While the agent speaks: what is known about the sound that the caller is making.
     pub(crate) probe: Probe,
 }

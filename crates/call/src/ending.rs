@@ -1,5 +1,6 @@
 //! How a call ends: after a goodbye, at once, or because the other side is gone. Always with one reason, once.
 
+use crate::ear::EarState;
 use crate::{Call, Closing, Command, Effect, Effects};
 use model::EndedReason;
 
@@ -28,7 +29,7 @@ impl Call {
         if self.mouth.is_busy() {
             self.goodbye_when_cleared = Some((words, reason));
             if !self.mouth.is_clearing() {
-                self.mouth.begin_clearing();
+                self.mouth.begin_clearing(self.now);
                 effects.push(Effect::ClearPlayback);
             }
         } else {
@@ -40,7 +41,9 @@ impl Call {
     pub(crate) fn ended(&mut self, reason: EndedReason, effects: &mut Effects) {
         // A caller who hangs up during the goodbye did not end the call early.
         let reason = match (&self.closing, reason) {
-            (Closing::AfterSpeech { reason: ours, .. }, EndedReason::CallerHungUp | EndedReason::CarrierStopped) => *ours,
+            (Closing::AfterSpeech { reason: ours, .. }, EndedReason::CallerHungUp | EndedReason::CarrierStopped) => {
+                *ours
+            }
             (Closing::AfterSpeech { .. } | Closing::Open | Closing::Done, given) => given,
         };
         self.hang_up(reason, effects);
@@ -59,13 +62,18 @@ impl Call {
 
     /// What the caller said last belongs into the transcript even when nobody will answer it.
     fn keep_unanswered(&mut self, effects: &mut Effects) {
-        if let crate::ear::EarState::Paused(pause) = std::mem::take(&mut self.ear.state)
-            && let Some(text) = pause.text
-            && !text.words.is_empty()
-        {
-            self.caller_turn(&text.words, pause.began, pause.ended, effects);
-        } else if let Some(pending) = self.pending_turn.take() {
+        if let Some(pending) = self.pending_turn.take() {
             self.caller_turn(&pending.text, pending.began, pending.ended, effects);
+        }
+        let (words, began, ended) = match std::mem::take(&mut self.ear.state) {
+            EarState::Paused(pause) => (pause.text.map(|t| t.words).unwrap_or_default(), pause.began, pause.ended),
+            EarState::Hearing { began, until } => (String::new(), began, until),
+            EarState::Quiet => (String::new(), self.now, self.now),
+        };
+        let whole = self.with_carried(&words);
+        let began = self.ear.carried.take().map_or(began, |carried| carried.began);
+        if !whole.is_empty() {
+            self.caller_turn(&whole, began, ended, effects);
         }
     }
 
@@ -78,7 +86,9 @@ impl Call {
 
     pub(crate) fn pass_closing_time(&mut self, effects: &mut Effects) {
         match self.closing.clone() {
-            Closing::AfterSpeech { reason, by, transfer_to } if self.now >= by => self.close(reason, transfer_to, effects),
+            Closing::AfterSpeech { reason, by, transfer_to } if self.now >= by => {
+                self.close(reason, transfer_to, effects)
+            }
             Closing::Open if self.now.ms() >= self.setup.agent.max_duration_s.saturating_mul(1_000) => {
                 let words = self.mind.phrases.goodbye_time;
                 self.stop_and_say_goodbye(words, EndedReason::AgentMaxDuration, effects);

@@ -3,9 +3,12 @@
 use crate::ear::{Carried, EarState, Pause, Probe, Score, Text};
 use crate::flow::Completeness;
 use crate::mouth::Rest;
-use crate::timing::{NOISE_MAX_MS, PROBE_AGAIN_MS, PROBE_DEADLINE_MS, SCORE_GRACE_MS, TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS, UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS};
+use crate::timing::{
+    NOISE_MAX_MS, PROBE_AGAIN_MS, PROBE_DEADLINE_MS, SCORE_GRACE_MS, TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS,
+    UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS,
+};
 use crate::turn::silence_needed;
-use crate::{Call, Closing, Effect, Effects, HeardSpeech, Note, PendingTurn, Stage, Voice, WorkId};
+use crate::{Call, CallerTurn, Closing, Effect, Effects, HeardSpeech, Note, Stage, Voice, WorkId};
 use language::backchannel::is_backchannel;
 use model::{CallTime, Latency};
 
@@ -34,6 +37,7 @@ impl Call {
         };
         self.ear.state = EarState::Hearing { began, until: at };
         self.ear.probe = Probe::None;
+        self.ear.cut_at = None;
         self.withdraw_answer(effects);
     }
 
@@ -47,10 +51,14 @@ impl Call {
     }
 
     fn voice_loud(&mut self, since: CallTime, until: CallTime, effects: &mut Effects) {
-        if let EarState::Hearing { until: last, .. } = &mut self.ear.state {
-            *last = until.max(*last);
-        } else {
-            self.ear.state = EarState::Hearing { began: since, until };
+        match &mut self.ear.state {
+            EarState::Hearing { until: last, .. } => *last = until.max(*last),
+            // An endless utterance was cut: its first part is answered before the next is looked at.
+            EarState::Paused(_) if self.ear.cut_at.is_some() => {}
+            EarState::Paused(_) | EarState::Quiet => {
+                let began = self.ear.cut_at.map_or(since, |cut| cut.max(since));
+                self.ear.state = EarState::Hearing { began, until };
+            }
         }
         let length_ms = until.since(since);
         if !self.may_interrupt() || length_ms < self.setup.agent.turn_taking.barge_in_min_ms {
@@ -92,6 +100,7 @@ impl Call {
         let EarState::Hearing { began, .. } = self.ear.state else { return };
         if at.since(began) < UTTERANCE_MIN_MS {
             self.forget_utterance(effects);
+            self.answer_carried(at, effects);
             return;
         }
         self.pause_utterance(began, at, effects);
@@ -114,14 +123,17 @@ impl Call {
         let Some(decided_at) = self.decided_at else { return };
         let answering = self.mouth.is_busy() || self.mind.is_busy();
         let in_time = self.now.since(decided_at) <= WITHDRAW_WITHIN_MS;
-        if !answering || !in_time || self.mouth.is_audible() || self.mind.tool_started() || self.closing != Closing::Open
+        if !answering
+            || !in_time
+            || self.mouth.is_audible()
+            || self.mind.tool_started()
+            || self.closing != Closing::Open
         {
             return;
         }
         let Some(turn) = self.last_caller_turn.take() else { return };
         self.cancel_thinking(effects);
         if self.mouth.is_busy() {
-            self.mouth.begin_clearing();
             effects.push(Effect::ClearPlayback);
             self.mouth.forget();
         }
@@ -137,16 +149,14 @@ impl Call {
     /// The caller speaks over the agent: stop, and remember only what was heard.
     fn interrupt(&mut self, voice_began: CallTime, effects: &mut Effects) {
         self.cancel_thinking(effects);
-        self.mouth.begin_clearing();
+        self.mouth.begin_clearing(self.now);
         effects.push(Effect::ClearPlayback);
         let decided_after_ms = self.now.since(voice_began);
         effects.push(Effect::Note(Note::BargeIn { voice_began_ms: voice_began.ms(), decided_after_ms }));
     }
 
     pub(crate) fn playback_cleared(&mut self, heard: &[HeardSpeech], effects: &mut Effects) {
-        let lookup = |speech| {
-            heard.iter().find(|h| h.speech == speech).map_or((0, None), |h| (h.heard_ms, h.total_ms))
-        };
+        let lookup = |speech| heard.iter().find(|h| h.speech == speech).map_or((0, None), |h| (h.heard_ms, h.total_ms));
         let asked = self.mouth.is_clearing();
         let Some(said) = self.mouth.cut(lookup, self.now) else { return };
         let interrupted = !said.rest.is_empty();
@@ -170,8 +180,8 @@ impl Call {
         if self.mouth.is_busy() || self.mind.tool_started() || self.closing != Closing::Open {
             return;
         }
-        if let Some(PendingTurn { text, began, ended }) = self.pending_turn.take() {
-            self.take_turn(&text, began, ended, effects);
+        if let Some(turn) = self.pending_turn.take() {
+            self.take_turn(&turn, effects);
         }
     }
 
@@ -199,7 +209,7 @@ impl Call {
             self.transcription_failed(effects);
             return;
         };
-        self.latency.transcription_ms = Some(now.since(pause.asked_at));
+        self.failures.transcribing = 0;
         let words = words.trim();
         let words = words[..words.floor_char_boundary(model::limits::TURN_TEXT_BYTES_MAX)].to_owned();
         pause.text = Some(Text { words, at: now });
@@ -209,6 +219,9 @@ impl Call {
 
     /// Words that leave open whether the caller has finished: the sound may tell.
     fn ask_for_score(&mut self, effects: &mut Effects) {
+        if self.closing != Closing::Open {
+            return;
+        }
         let EarState::Paused(Pause { text: Some(text), score_work: None, .. }) = &self.ear.state else { return };
         let whole = self.with_carried(&text.words);
         if self.mind.completeness(&whole) != Completeness::Unknown || language::tail::is_dangling(&whole) {
@@ -221,9 +234,21 @@ impl Call {
         }
     }
 
+    /// Nothing was added to what was understood before: it still wants its answer. False when there was nothing.
+    fn answer_carried(&mut self, ended: CallTime, effects: &mut Effects) -> bool {
+        let Some(Carried { text, began }) = self.ear.carried.take() else { return false };
+        self.turn_over(CallerTurn { text, began, ended, transcription_ms: None }, effects);
+        true
+    }
+
     fn transcription_failed(&mut self, effects: &mut Effects) {
+        let ended = if let EarState::Paused(pause) = &self.ear.state { pause.ended } else { self.now };
         self.forget_utterance(effects);
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Transcribing }));
+        self.failures.transcribing += 1;
+        if self.answer_carried(ended, effects) {
+            return;
+        }
         if self.failed_too_often(effects) || self.mouth.is_busy() {
             return;
         }
@@ -235,7 +260,7 @@ impl Call {
         let EarState::Paused(pause) = &self.ear.state else { return };
         let Some(text) = &pause.text else { return };
         let words = text.words.clone();
-        let speaking = self.mouth.is_busy();
+        let speaking = self.mouth.is_busy() || self.mind.tool_started();
         let stopped = !self.interrupted_rest.is_empty();
         let noise = words.is_empty() || ((speaking || stopped) && is_backchannel(&words));
         if noise && self.ear.carried.is_none() {
@@ -277,7 +302,7 @@ impl Call {
         }
     }
 
-    fn with_carried(&self, words: &str) -> String {
+    pub(crate) fn with_carried(&self, words: &str) -> String {
         match &self.ear.carried {
             Some(carried) => format!("{} {words}", carried.text).trim().to_owned(),
             None => words.to_owned(),
@@ -307,6 +332,7 @@ impl Call {
                     self.probed(None, since, length_ms, effects);
                 }
                 if self.now >= began + UTTERANCE_MAX_MS {
+                    self.ear.cut_at = Some(until);
                     self.pause_utterance(began, until, effects);
                 }
             }
@@ -327,7 +353,8 @@ impl Call {
     /// The caller's turn is over: record it and let the mind answer.
     fn end_turn(&mut self, effects: &mut Effects) {
         let EarState::Paused(pause) = std::mem::take(&mut self.ear.state) else { return };
-        let words = pause.text.map(|t| t.words).unwrap_or_default();
+        let (words, transcription_ms) =
+            pause.text.map_or((String::new(), None), |t| (t.words, Some(t.at.since(pause.asked_at))));
         let text = self.with_carried(&words);
         let began = self.ear.carried.take().map_or(pause.began, |c| c.began);
         if let Some(work) = pause.score_work.filter(|_| pause.score == Score::Waiting) {
@@ -335,31 +362,47 @@ impl Call {
         }
         effects.push(Effect::DiscardUtterance);
         self.quiet_since = self.now;
-        if self.closing != Closing::Open || text.is_empty() {
+        if !text.is_empty() {
+            self.turn_over(CallerTurn { text, began, ended: pause.ended, transcription_ms }, effects);
+        }
+    }
+
+    /// Answers a turn as soon as that is possible.
+    fn turn_over(&mut self, mut turn: CallerTurn, effects: &mut Effects) {
+        if self.closing != Closing::Open || self.goodbye_when_cleared.is_some() {
+            // Said over the goodbye: nobody answers it, but it was said.
+            self.caller_turn(&turn.text, turn.began, turn.ended, effects);
             return;
         }
-        if self.mouth.is_busy() || self.mind.tool_started() {
-            // Short words over the agent, too short to stop it by length, but words all the same: «no», «stop».
-            if self.mouth.may_be_interrupted() {
-                self.interrupt(pause.began, effects);
-            }
-            self.pending_turn = Some(PendingTurn { text, began, ended: pause.ended });
+        if !self.mouth.is_busy() && !self.mind.tool_started() {
+            self.take_turn(&turn, effects);
             return;
         }
-        self.take_turn(&text, began, pause.ended, effects);
+        // Short words over the agent, too short to stop it by length, but words all the same: «no», «stop».
+        if self.mouth.may_be_interrupted() {
+            self.interrupt(turn.began, effects);
+        }
+        if let Some(earlier) = self.pending_turn.take() {
+            turn = CallerTurn { text: format!("{} {}", earlier.text, turn.text), began: earlier.began, ..turn };
+        }
+        self.pending_turn = Some(turn);
     }
 
     /// Answers a turn. The mouth is empty.
-    pub(crate) fn take_turn(&mut self, text: &str, began: CallTime, ended: CallTime, effects: &mut Effects) {
+    fn take_turn(&mut self, turn: &CallerTurn, effects: &mut Effects) {
         self.interrupted_rest.clear();
         self.reminders = 0;
-        self.last_caller_turn = Some(self.caller_turn(text, began, ended, effects));
-        self.latency.end_of_turn_ms = Some(self.now.since(ended));
+        self.last_caller_turn = Some(self.caller_turn(&turn.text, turn.began, turn.ended, effects));
+        self.latency = Latency {
+            end_of_turn_ms: Some(self.now.since(turn.ended)),
+            transcription_ms: turn.transcription_ms,
+            ..Latency::default()
+        };
         self.decided_at = Some(self.now);
-        self.answered_voice_end = Some(ended);
+        self.answered_voice_end = Some(turn.ended);
         self.cancel_thinking(effects);
         let context = self.context();
-        let step = self.mind.heard(text, &context);
+        let step = self.mind.heard(&turn.text, &context);
         self.perform(step, effects);
     }
 }

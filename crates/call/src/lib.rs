@@ -100,8 +100,8 @@ pub struct Call {
     /// Since when nothing has happened that a caller could be waiting on.
     quiet_since: CallTime,
     reminders: u32,
-    /// Failures since the last thing that went well; three in a row end the call.
-    failures: u32,
+    /// Failures of each stage since it last did its work; too many in a row of one stage end the call.
+    failures: Failures,
     /// Latency of the answer that is being made.
     latency: Latency,
     /// When the decision fell that the caller's turn is over.
@@ -113,17 +113,26 @@ pub struct Call {
     /// What was left unsaid when the caller interrupted, until it is known that they meant it.
     interrupted_rest: Vec<Rest>,
     /// A turn that waits until the agent may answer it.
-    pending_turn: Option<PendingTurn>,
+    pending_turn: Option<CallerTurn>,
     /// Said as soon as the shell has stopped what is being said.
     goodbye_when_cleared: Option<(&'static str, EndedReason)>,
 }
 
-/// A finished turn of the caller that could not be answered at once.
+/// A finished turn of the caller.
 #[derive(Clone, Debug)]
-struct PendingTurn {
+struct CallerTurn {
     text: String,
     began: CallTime,
     ended: CallTime,
+    transcription_ms: Option<u64>,
+}
+
+/// See [`Call::failures`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    transcribing: u32,
+    thinking: u32,
+    speaking: u32,
 }
 
 impl Call {
@@ -145,7 +154,7 @@ impl Call {
             turn_index: 0,
             quiet_since: CallTime::ZERO,
             reminders: 0,
-            failures: 0,
+            failures: Failures::default(),
             latency: Latency::default(),
             decided_at: None,
             answered_voice_end: None,

@@ -38,7 +38,7 @@ pub(crate) enum Busy {
 #[derive(Debug)]
 enum Kind {
     Flow { run: Box<FlowRun>, before: Option<Box<FlowRun>> },
-    Model { greeting: String, history: VecDeque<Message> },
+    Model { greeting: String, history: VecDeque<Message>, before: Option<VecDeque<Message>> },
 }
 
 /// See the module.
@@ -59,7 +59,7 @@ impl Mind {
             }
             Brain::LanguageModel(_) => {
                 let greeting = agent.greeting.clone().unwrap_or_else(|| phrases.greeting.to_owned());
-                Kind::Model { greeting, history: VecDeque::new() }
+                Kind::Model { greeting, history: VecDeque::new(), before: None }
             }
         };
         Ok(Self { kind, busy: None, phrases })
@@ -100,7 +100,8 @@ impl Mind {
                 *before = Some(run.clone());
                 Step::Answer(run.heard(text, context))
             }
-            Kind::Model { history, .. } => {
+            Kind::Model { history, before, .. } => {
+                *before = Some(history.clone());
                 remember(history, TurnRole::Caller, text);
                 Step::Ask(history.iter().cloned().collect())
             }
@@ -115,9 +116,9 @@ impl Mind {
                     *run = earlier;
                 }
             }
-            Kind::Model { history, .. } => {
-                if history.back().is_some_and(|m| m.role == TurnRole::Caller) {
-                    history.pop_back();
+            Kind::Model { history, before, .. } => {
+                if let Some(earlier) = before.take() {
+                    *history = earlier;
                 }
             }
         }
@@ -127,7 +128,10 @@ impl Mind {
     pub(crate) fn agent_heard(&mut self, text: &str) {
         match &mut self.kind {
             Kind::Flow { before, .. } => *before = None,
-            Kind::Model { history, .. } => remember(history, TurnRole::Agent, text),
+            Kind::Model { history, before, .. } => {
+                *before = None;
+                remember(history, TurnRole::Agent, text);
+            }
         }
     }
 

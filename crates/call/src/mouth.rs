@@ -1,6 +1,6 @@
 //! The mouth: what is being said, and how much of it was heard.
 
-use crate::timing::{MARK_GRACE_MS, SPEAK_DEADLINE_MS};
+use crate::timing::{CLEAR_DEADLINE_MS, MARK_GRACE_MS, SENTENCES_MAX, SPEAK_DEADLINE_MS};
 use model::CallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -28,8 +28,8 @@ pub(crate) struct Mouth {
     /// Sentences of this turn that the caller has heard to the end.
     heard: Vec<String>,
     turn_started: Option<CallTime>,
-    /// Playback was cleared and the shell has not yet said how far it was heard.
-    clearing: bool,
+    /// Since when playback is being cleared: the shell has not yet said how far it was heard.
+    clearing: Option<CallTime>,
     last_played: CallTime,
 }
 
@@ -61,7 +61,12 @@ impl Mouth {
     }
 
     pub(crate) fn may_be_interrupted(&self) -> bool {
-        !self.clearing && self.queue.front().is_some_and(|s| s.interruptible)
+        self.clearing.is_none() && self.queue.front().is_some_and(|s| s.interruptible)
+    }
+
+    /// A model that does not come to an end is not listened to for ever.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= SENTENCES_MAX
     }
 
     pub(crate) fn push(&mut self, sentence: Sentence) {
@@ -100,17 +105,23 @@ impl Mouth {
     }
 
     /// A sentence that cannot be spoken is taken out.
-    pub(crate) fn remove(&mut self, speech: SpeechId) -> Option<Sentence> {
+    pub(crate) fn remove(&mut self, speech: SpeechId, now: CallTime) -> Option<Sentence> {
         let at = self.queue.iter().position(|s| s.speech == speech)?;
+        // The next one gets its whole time.
+        self.last_played = now;
         self.queue.remove(at)
     }
 
-    pub(crate) fn begin_clearing(&mut self) {
-        self.clearing = true;
+    pub(crate) fn begin_clearing(&mut self, now: CallTime) {
+        self.clearing.get_or_insert(now);
     }
 
-    pub(crate) fn is_clearing(&self) -> bool {
-        self.clearing
+    pub(crate) const fn is_clearing(&self) -> bool {
+        self.clearing.is_some()
+    }
+
+    pub(crate) fn clear_overdue(&self, now: CallTime) -> bool {
+        self.clearing.is_some_and(|since| now >= since + CLEAR_DEADLINE_MS)
     }
 
     /// Drops everything, unheard.
@@ -118,7 +129,7 @@ impl Mouth {
         self.queue.clear();
         self.heard.clear();
         self.turn_started = None;
-        self.clearing = false;
+        self.clearing = None;
     }
 
     /// Nothing is left to play, but what was played has not been recorded as a turn.
@@ -128,7 +139,7 @@ impl Mouth {
 
     /// Ends the turn: `heard` says how far each unfinished sentence was heard.
     pub(crate) fn cut(&mut self, heard: impl Fn(SpeechId) -> (u64, Option<u64>), now: CallTime) -> Option<Said> {
-        self.clearing = false;
+        self.clearing = None;
         if self.queue.is_empty() && self.heard.is_empty() {
             self.turn_started = None;
             return None;
@@ -164,6 +175,9 @@ impl Mouth {
     }
 
     pub(crate) fn deadline(&self) -> Option<CallTime> {
+        if let Some(since) = self.clearing {
+            return Some(since + CLEAR_DEADLINE_MS);
+        }
         self.overdue().map(|(_, at, _)| at)
     }
 }

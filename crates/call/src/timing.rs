@@ -17,6 +17,8 @@ pub const SPEAK_DEADLINE_MS: u64 = 5_000;
 /// After a sentence's own length the carrier's mark is waited for this long; then it is taken as played. Covers the
 /// lead we send ahead, the network and a carrier that does not echo marks after a clear.
 pub const MARK_GRACE_MS: u64 = 2_000;
+/// The shell answers a cleared playback at once. Without an answer for this long it is taken as unheard.
+pub const CLEAR_DEADLINE_MS: u64 = 1_000;
 /// A goodbye is given this long to be spoken.
 pub const GOODBYE_MS: u64 = 15_000;
 /// This many failures of stages in a row end the call with an apology.
@@ -44,5 +46,7 @@ pub const PAUSE_COMPLETE_MS: u64 = 160;
 pub const PAUSE_PARTIAL_MS: u64 = 1_600;
 /// Probability above which the turn model's «finished» counts.
 pub const TURN_FINISHED_MIN: f32 = 0.5;
+/// Sentences waiting to be heard. Nobody listens to this many; an answer on the telephone has three.
+pub const SENTENCES_MAX: usize = 100;
 /// Most messages sent to a language model: the last ones; a phone call has no use for more.
 pub const MESSAGES_MAX: usize = 60;

@@ -6,8 +6,9 @@ use crate::program::{SECRET, Server};
 use crate::telephone::Line;
 use crate::world::{NUMBER, NUMBER_AS_SENT, PATH_TOKEN, World, colours};
 use chrono::TimeDelta;
-use model::{CallDirection, CallStatus, EndedReason};
+use model::{CallDirection, CallStatus, CarrierKind, EndedReason};
 use serde_json::json;
+use store::calls::{self, NewCall};
 
 const REJECTED: &str = "select count(*) from audit_logs where kind = 'webhook.rejected' and tenant_id is null";
 
@@ -106,6 +107,11 @@ both_databases! {
             assert_eq!((call.status, call.ended_reason), (CallStatus::NoAnswer, Some(EndedReason::CallerNeverJoined)));
             assert_eq!((call.carrier_duration_s, call.duration_ms), (Some(12), Some(0)));
         }
+        let call = world.call("call-1").await.expect("a call").id;
+        let messages = world.messages(call).await;
+        assert_eq!(messages.len(), 1, "told once: {messages:?}");
+        assert_eq!((messages[0].0.as_str(), &messages[0].1["ended_reason"]), ("call.ended", &json!("caller/never-joined")));
+        assert_eq!(world.audited("call.ended").await.len(), 1);
         announce(&server, "call-2").await;
         let failed = json!({"CallSid": "call-2", "Status": "failed"});
         assert_eq!(signed(&server, CALL_END, &failed).await.status, 200);
@@ -125,6 +131,32 @@ both_databases! {
         assert_eq!(signed(&server, CALL_END, &json!({"CallSid": "call-1"})).await.status, 200);
         assert_eq!(Line::open(&url, "call-1").await.err(), Some(410));
         assert_eq!(world.reason("call-1").await, "caller/never-joined");
+        server.stop().await;
+    }
+
+    /// Neither media nor a report of the end: the next start, or the next round, closes it.
+    async fn a_call_that_never_came_is_closed(place) {
+        let world = World::new(place, colours()).await;
+        let new = NewCall {
+            agent: world.agent,
+            phone_number: None,
+            carrier: CarrierKind::Exotel,
+            carrier_call_id: Some("call-1".to_owned()),
+            direction: CallDirection::Incoming,
+            from: None,
+            to: None,
+            status: CallStatus::Ringing,
+        };
+        let then = now() - TimeDelta::seconds(calls::RINGING_EXPIRES_AFTER_S + 1);
+        let created = world.store.write(world.tenant, "test.call", async |tx| calls::create(tx, &new, then).await);
+        created.await.expect("created");
+        let server = world.serve(&[]).await;
+        announce(&server, "call-2").await;
+        let call = world.ended("call-1").await;
+        assert_eq!((call.status, call.ended_reason), (CallStatus::NoAnswer, Some(EndedReason::CallerNeverJoined)));
+        assert_eq!(world.messages(call.id).await.len(), 1);
+        assert_eq!(world.audited("call.ended").await.len(), 1);
+        assert_eq!(world.call("call-2").await.expect("a call").status, CallStatus::Ringing);
         server.stop().await;
     }
 

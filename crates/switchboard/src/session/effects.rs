@@ -86,7 +86,8 @@ impl Session {
             WorkEvent::Scored { work, score } => {
                 self.work.finished(work);
                 self.input(match score {
-                    Ok(probability) => Input::TurnScored { work, probability },
+                    Ok(probability) if probability.is_finite() => Input::TurnScored { work, probability },
+                    Ok(_) => Input::TurnScoreFailed { work },
                     Err(error) => {
                         tracing::debug!(call.id = %self.grant.call, error = %error, "no judgement of a turn");
                         Input::TurnScoreFailed { work }

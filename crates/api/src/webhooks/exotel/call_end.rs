@@ -1,7 +1,7 @@
 //! `POST /webhooks/exotel/call-end`: the carrier says that a call is over. Late, repeated and unknown ones do no harm:
 //! the carrier's figures are kept, and a call whose media never came is closed.
 
-use super::{Sender, signed_fields};
+use super::{Sender, object, signed_fields};
 use crate::layers::RequestId;
 use crate::server::Peer;
 use crate::{App, Code, Problem};
@@ -9,10 +9,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
-use model::CarrierKind;
+use chrono::{DateTime, Utc};
+use model::{CarrierKind, EndedReason};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use store::calls::{self, CarrierEnd};
+use store::audit::{self, NewAuditEvent, Severity};
+use store::calls::{self, Call, CarrierEnd};
+use store::{Tx, outbox};
 use wire::exotel::webhook::CallEnd;
 
 pub(crate) async fn signed(
@@ -30,11 +33,36 @@ pub(crate) async fn signed(
         .store
         .system("calls.carrier_ended", async |tx| {
             let duration_s = end.duration_s.map(u64::from);
-            calls::carrier_ended(tx, CarrierKind::Exotel, &end.call_id, duration_s, end.status, now).await
+            let found =
+                calls::carrier_ended(tx, CarrierKind::Exotel, &end.call_id, duration_s, end.status, now).await?;
+            if let CarrierEnd::Closed(call) = &found {
+                tell_ended(tx.tenant(call.tenant).await?, call, &sender, now).await?;
+            }
+            Ok::<_, store::Error>(found)
         })
         .await?;
     match found {
         CarrierEnd::Unknown => Err(Problem::new(Code::NotFound, "there is no such call")),
         CarrierEnd::Closed(_) | CarrierEnd::Noted(_) => Ok(Json(json!({ "status": "ok" }))),
     }
+}
+
+/// A call that ends here had no media: nobody else puts its end on record.
+async fn tell_ended(tx: &mut Tx, call: &Call, sender: &Sender, now: DateTime<Utc>) -> Result<(), store::Error> {
+    let object_id = call.id.to_string();
+    let facts = object(json!({
+        "call_id": call.id, "ended_reason": call.ended_reason.map(EndedReason::as_str), "duration_ms": 0,
+    }));
+    let event = NewAuditEvent {
+        kind: "call.ended",
+        severity: Severity::Info,
+        actor: "carrier:exotel",
+        ip: sender.ip,
+        request_id: sender.request_id(),
+        object_kind: Some("call"),
+        object_id: Some(&object_id),
+        data: facts.clone(),
+    };
+    audit::record(tx, &event, now).await?;
+    outbox::push(tx, "call.ended", facts, now).await.map(|_| ())
 }
