@@ -7,13 +7,14 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use call::flow::Flow;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use model::{AgentConfig, AgentId, Brain, CarrierKind, E164, TenantId, ToolConfig};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::phone_numbers::NewPhoneNumber;
-use store::{Store, agents, organisations, phone_numbers};
+use store::{Store, SystemTx, agents, organisations, phone_numbers};
 
 /// Random bytes of the number's own address: 256 bits.
 const TOKEN_BYTES: usize = 32;
@@ -80,47 +81,37 @@ fn flow_speaks_other_than_english(agent: &AgentConfig) -> bool {
 
 async fn connect(store: &Store, name: &str, number: &E164, agent: &AgentConfig, hash: [u8; 32]) -> anyhow::Result<()> {
     let now = clock::now();
-    let tenant = organisation(store, name).await?;
-    let found = store
-        .system("connect.find", async |tx| phone_numbers::find_called(tx, CarrierKind::Exotel, number).await)
-        .await?;
-    match found {
-        Some(found) if found.tenant != tenant => bail!("this number is connected to another organisation"),
-        Some(found) => {
-            store
-                .write(tenant, "connect.update", async |tx| {
+    // One transaction: a number that cannot be connected leaves no organisation behind.
+    store
+        .system("connect", async |tx| {
+            let tenant = organisation(tx, name, now).await?;
+            let found = phone_numbers::find_called(tx, CarrierKind::Exotel, number).await?;
+            let tx = tx.tenant(tenant).await?;
+            match found {
+                Some(found) if found.tenant != tenant => bail!("this number is connected to another organisation"),
+                Some(found) => {
                     let name = agents::get(tx, found.agent).await?.agent.name;
                     agents::update(tx, found.agent, &name, agent, now).await?;
-                    phone_numbers::set_path_token(tx, found.id, Some(hash)).await
-                })
-                .await?;
-        }
-        None => {
-            store
-                .write(tenant, "connect.create", async |tx| {
+                    phone_numbers::set_path_token(tx, found.id, Some(hash)).await?;
+                }
+                None => {
                     let agent: AgentId = agents::create(tx, number.as_str(), agent, now).await?.agent.id;
                     let carrier = CarrierKind::Exotel;
                     let new = NewPhoneNumber { carrier, number: number.clone(), agent, path_token_hash: Some(hash) };
-                    phone_numbers::create(tx, &new, now).await
-                })
-                .await?;
-        }
-    }
-    Ok(())
+                    phone_numbers::create(tx, &new, now).await?;
+                }
+            }
+            Ok(())
+        })
+        .await
 }
 
-async fn organisation(store: &Store, name: &str) -> anyhow::Result<TenantId> {
-    let now = clock::now();
-    let id = store
-        .system("connect.organisation", async |tx| {
-            let found = organisations::list(tx).await?.into_iter().find(|organisation| organisation.name == name);
-            match found {
-                Some(found) => Ok::<_, store::Error>(found.id),
-                None => Ok(organisations::create(tx, name, now).await?.id),
-            }
-        })
-        .await?;
-    Ok(id)
+async fn organisation(tx: &mut SystemTx, name: &str, now: DateTime<Utc>) -> Result<TenantId, store::Error> {
+    let found = organisations::list(tx).await?.into_iter().find(|organisation| organisation.name == name);
+    match found {
+        Some(found) => Ok(found.id),
+        None => Ok(organisations::create(tx, name, now).await?.id),
+    }
 }
 
 fn new_token() -> anyhow::Result<String> {

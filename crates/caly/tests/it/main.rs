@@ -15,6 +15,7 @@ mod world;
 
 mod bucket;
 mod calls;
+mod connect;
 mod connections;
 mod crash;
 mod demo;
