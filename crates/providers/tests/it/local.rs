@@ -1,5 +1,7 @@
 //! The built-in models themselves, on recorded human speech. Needs `make models`; fails without it.
 //! `CALY_TEST_MODELS=skip` leaves these tests out.
+#![expect(clippy::disallowed_methods, reason = "tests learn from the environment where the models are")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use providers::local::{Builtin, InferencePool, ModelPaths, PoolSettings, UTTERANCE_S_MAX};
 use providers::speaker::{SpeakRequest, Speaker};

@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::time::Duration;
 use testkit::vendors::{Answers, FakeVendors, Transcripts, VendorSettings};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -16,7 +17,7 @@ async fn fakes() -> FakeVendors {
 fn client() -> reqwest::Client {
     // The process-wide TLS provider; a second test installing it is no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client without files builds")
 }
 
 async fn post(url: String, key: &str, body: &Value) -> (u16, String) {
