@@ -206,7 +206,7 @@ def licence_name(package: pins.Package) -> str:
 
 def write_licences(models: Path) -> None:
     """Says what lies here, where it came from and under which licence."""
-    lines = ["The speech models in this folder, the packages (pypi.org) they came in, and their licences.", ""]
+    lines = ["The speech models in this folder, the packages they came in, and their licences.", ""]
     for package in pins.PACKAGES:
         lines.append(f"{package.what}: {package.name} {package.version}, {package.licence}; {licence_name(package)}")
     lines += ["", "Moonshine was converted from ONNX Runtime's format to plain ONNX; its weights are unchanged.", ""]
@@ -257,25 +257,41 @@ def debian_voice(work: Path, required: bool) -> tuple[Path | None, Path | None]:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         advice = (
             "the scripted caller's voice comes from a Debian package, and this system has no apt-get. Unpack"
-            f" {pins.VOICE_PACKAGE}_*.deb from packages.debian.org and put what is in its folder en_US_f_Allison"
+            f" {pins.VOICE_PACKAGE}_*.deb from Debian and put what is in its folder en_US_f_Allison"
             " into voices/asterisk-en beside the models."
         )
         return optional(advice, required)
     with Step(f"the scripted caller's voice: fetching {pins.VOICE_PACKAGE} (Debian)"):
         for package in (pins.VOICE_PACKAGE, pins.VOICE_TEXT_PACKAGE):
-            done = subprocess.run(
-                ["apt-get", "-qq", "download", package], cwd=work, capture_output=True, text=True, check=False
-            )
+            done = apt_get(work, [], "download", package)
             if done.returncode:
-                said = done.stderr.strip()
-                if "Unable to locate" in said or "No such" in said or "find a source" in said:
-                    said = "apt-get does not know the package yet: run `apt-get update` (as root), then this again."
-                return optional(f"the scripted caller's voice could not be fetched: {said[-1000:]}", required)
+                # A fresh machine has no lists of packages: fetch them into a folder of our own.
+                own_lists = private_lists(work)
+                apt_get(work, own_lists, "update")
+                done = apt_get(work, own_lists, "download", package)
+            if done.returncode:
+                said = done.stderr.strip()[-1000:]
+                return optional(f"the scripted caller's voice could not be fetched: {said}", required)
         for archive in work.glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", str(archive), str(work / "unpacked")], check=True)
     unpacked = work / "unpacked"
     text = unpacked / pins.VOICE_TEXT_INSTALLED.lstrip("/")
     return unpacked / pins.VOICE_INSTALLED.lstrip("/"), text if text.is_file() else None
+
+
+def apt_get(work: Path, options: list[str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs apt-get where it may leave files."""
+    return subprocess.run(["apt-get", "-qq", *options, *words], cwd=work, capture_output=True, text=True, check=False)
+
+
+def private_lists(work: Path) -> list[str]:
+    """Options that let apt-get keep its lists here, so that nobody needs to be root."""
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    options = {"Dir::State::Lists": work / "lists", "Dir::Cache": work / "cache", "Debug::NoLocking": 1}
+    if os.geteuid() == 0:
+        options["APT::Sandbox::User"] = "root"
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
 def optional(advice: str, required: bool) -> tuple[None, None]:

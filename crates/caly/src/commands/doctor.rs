@@ -6,7 +6,7 @@ use crate::terminal::say;
 use providers::local::Models;
 use providers::objects::Objects;
 use std::process::ExitCode;
-use store::Store;
+use store::{MigrateError, Store};
 
 /// Looks at everything a node needs and says what is missing and how to get it.
 ///
@@ -31,9 +31,13 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let database = async {
         std::fs::create_dir_all(&config.data_dir).map_err(|e| e.to_string())?;
         let store = Store::open(&config.store).await.map_err(|e| e.to_string())?;
-        let schema = store.migrate_check().await.map(|()| "up to date".to_owned());
+        let schema = match store.migrate_check().await {
+            Ok(()) => Ok("up to date".to_owned()),
+            Err(MigrateError::Pending { .. }) => Ok("its schema is brought up to date at the next start".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
         store.close().await;
-        Ok(schema.unwrap_or_else(|error| error.to_string()))
+        schema
     };
     report("database", database.await);
     let objects = async {
