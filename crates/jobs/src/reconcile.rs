@@ -8,10 +8,12 @@ use chrono::{DateTime, Utc};
 use model::{CallId, EndedReason, RecordingStatus};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
+use store::audit::Severity;
+use store::call_ends::{self, Teller};
 use store::calls::{self, Call, Owner};
 use store::jobs::NewJob;
 use store::recordings::Recording;
-use store::{SystemTx, Tx, audit, call_events, jobs, outbox, recordings, stream_tokens, turns};
+use store::{SystemTx, Tx, call_events, jobs, recordings, stream_tokens, turns};
 use tokio_util::sync::CancellationToken;
 
 /// How often. A call whose node died is closed within its lease and this.
@@ -102,7 +104,7 @@ async fn close_orphan(context: &Context, orphan: &Call, now: DateTime<Utc>) -> R
             if !calls::finish(tx, orphan.id, reason, now, duration_ms, &data).await? {
                 return Ok(());
             }
-            tell_ended(tx, orphan.id, reason, duration_ms, audit::Severity::Warning, now).await?;
+            call_ends::tell(tx, orphan.id, reason, duration_ms, Teller::system(Severity::Warning), now).await?;
             for recording in recordings::of_call(tx, orphan.id).await? {
                 jobs::enqueue(tx, &job_for(&recording, &queue_of(&recording), now), now).await?;
             }
@@ -116,34 +118,10 @@ async fn expire_ringing(tx: &mut SystemTx, now: DateTime<Utc>) -> Result<usize, 
     let expired = calls::expire_ringing(tx, now).await?;
     for call in &expired {
         let tx = tx.tenant(call.tenant).await?;
-        tell_ended(tx, call.id, EndedReason::CallerNeverJoined, 0, audit::Severity::Info, now).await?;
+        let teller = Teller::system(Severity::Info);
+        call_ends::tell(tx, call.id, EndedReason::CallerNeverJoined, 0, teller, now).await?;
     }
     Ok(expired.len())
-}
-
-/// Puts the end of a call on record and into the outbox.
-async fn tell_ended(
-    tx: &mut Tx,
-    call: CallId,
-    reason: EndedReason,
-    duration_ms: u64,
-    severity: audit::Severity,
-    now: DateTime<Utc>,
-) -> Result<(), store::Error> {
-    let id = call.to_string();
-    let event = audit::NewAuditEvent {
-        kind: "call.ended",
-        severity,
-        actor: "system",
-        ip: None,
-        request_id: None,
-        object_kind: Some("call"),
-        object_id: Some(&id),
-        data: object(json!({ "ended_reason": reason.as_str() })),
-    };
-    audit::record(tx, &event, now).await?;
-    let facts = json!({ "call_id": call, "ended_reason": reason.as_str(), "duration_ms": duration_ms });
-    outbox::push(tx, "call.ended", object(facts), now).await.map(|_| ())
 }
 
 /// Events come in pages; the last of them says how far the call had got.

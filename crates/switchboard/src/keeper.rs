@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use store::audit::Severity;
+use store::call_ends::{self, Teller};
 use store::calls::Owner;
 use store::{Store, Tx, audit, call_events, calls, jobs, outbox, recordings, stream_tokens, turns};
 use tokio::sync::{mpsc, oneshot};
@@ -271,11 +273,8 @@ async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), st
             if !first {
                 return Ok(());
             }
-            let facts = json!({
-                "call_id": end.call, "ended_reason": end.reason.as_str(), "duration_ms": end.duration_ms,
-            });
-            audit_call(tx, "call.ended", end.call, object(facts.clone()), end.at).await?;
-            outbox::push(tx, "call.ended", object(facts), end.at).await?;
+            let teller = Teller::system(Severity::Info);
+            call_ends::tell(tx, end.call, end.reason, end.duration_ms, teller, end.at).await?;
             if let Some(recording) = &end.recording {
                 let queue = format!("node:{}", owner.node);
                 let job = jobs::NewJob {

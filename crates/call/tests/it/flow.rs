@@ -384,3 +384,11 @@ proptest! {
         let _ = Flow::parse(&text);
     }
 }
+
+#[test]
+fn the_documented_example_is_a_flow() {
+    let page = include_str!("../../../../docs/flows.md");
+    let (_, rest) = page.split_once("```toml").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    Flow::parse(example).unwrap_or_else(|error| panic!("docs/flows.md: {error}"));
+}

@@ -1,7 +1,7 @@
 //! `POST /webhooks/exotel/call-end`: the carrier says that a call is over. Late, repeated and unknown ones do no harm:
 //! the carrier's figures are kept, and a call whose media never came is closed.
 
-use super::{Sender, object, signed_fields};
+use super::{Sender, signed_fields};
 use crate::layers::RequestId;
 use crate::server::Peer;
 use crate::{App, Code, Problem};
@@ -13,9 +13,10 @@ use chrono::{DateTime, Utc};
 use model::{CarrierKind, EndedReason};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use store::audit::{self, NewAuditEvent, Severity};
+use store::Tx;
+use store::audit::Severity;
+use store::call_ends::{self, Teller};
 use store::calls::{self, Call, CarrierEnd};
-use store::{Tx, outbox};
 use wire::exotel::webhook::CallEnd;
 
 pub(crate) async fn signed(
@@ -49,20 +50,8 @@ pub(crate) async fn signed(
 
 /// A call that ends here had no media: nobody else puts its end on record.
 async fn tell_ended(tx: &mut Tx, call: &Call, sender: &Sender, now: DateTime<Utc>) -> Result<(), store::Error> {
-    let object_id = call.id.to_string();
-    let facts = object(json!({
-        "call_id": call.id, "ended_reason": call.ended_reason.map(EndedReason::as_str), "duration_ms": 0,
-    }));
-    let event = NewAuditEvent {
-        kind: "call.ended",
-        severity: Severity::Info,
-        actor: "carrier:exotel",
-        ip: sender.ip,
-        request_id: sender.request_id(),
-        object_kind: Some("call"),
-        object_id: Some(&object_id),
-        data: facts.clone(),
-    };
-    audit::record(tx, &event, now).await?;
-    outbox::push(tx, "call.ended", facts, now).await.map(|_| ())
+    let teller =
+        Teller { actor: "carrier:exotel", severity: Severity::Info, ip: sender.ip, request_id: sender.request_id() };
+    let reason = call.ended_reason.unwrap_or(EndedReason::CallerNeverJoined);
+    call_ends::tell(tx, call.id, reason, 0, teller, now).await
 }
