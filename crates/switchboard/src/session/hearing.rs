@@ -157,7 +157,10 @@ impl Hearing {
         let keep = (self.rate * PREROLL_MS / 1_000) as usize + self.pcm.len();
         let excess = self.preroll.len().saturating_sub(keep);
         self.preroll.drain(..excess);
-        let begins = !self.in_utterance && self.events.iter().any(|event| matches!(event, VoiceEvent::Began { .. }));
+        // Speech that goes on after its first part was taken as an utterance begins the next one.
+        let voice =
+            self.detector.is_speaking() || self.events.iter().any(|event| matches!(event, VoiceEvent::Began { .. }));
+        let begins = !self.in_utterance && voice;
         if begins {
             self.in_utterance = true;
             self.utterance.extend(&self.preroll);
@@ -297,5 +300,59 @@ impl Session {
                 self.transcriber_lost(&error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u32 = 8_000;
+    const FRAME: usize = 800;
+
+    /// A vowel: a pulse train through two resonators, enough like speech for the detector.
+    fn vowel(samples: usize) -> Vec<i16> {
+        let (mut low, mut high, mut phase) = ([0.0_f64; 2], [0.0_f64; 2], 0.0_f64);
+        let resonate = |state: &mut [f64; 2], input: f64, hz: f64| {
+            let radius = 0.97;
+            let turn = 2.0 * radius * (std::f64::consts::TAU * hz / f64::from(RATE)).cos();
+            let out = input + turn * state[0] - radius * radius * state[1];
+            *state = [out, state[0]];
+            out
+        };
+        (0..samples)
+            .map(|n| {
+                // Syllables of 200 ms: a tone without an end is no speech.
+                let syllable = (n % 1_600) as f64 / 1_600.0;
+                phase += (140.0 - 40.0 * syllable) / f64::from(RATE);
+                let pulse = if phase >= 1.0 { 1.0 } else { 0.0 };
+                phase -= phase.floor();
+                let first = resonate(&mut low, pulse, 650.0);
+                let sound = resonate(&mut high, first, 1_150.0);
+                (sound * (std::f64::consts::PI * syllable).sin().sqrt() * 900.0) as i16
+            })
+            .collect()
+    }
+
+    #[test]
+    fn speech_that_goes_on_after_its_utterance_is_heard_on() {
+        let mut hearing = Hearing::new(RATE, Encoding::Pcm16, AudioWanted::SpeechOnly, None);
+        let mut now_ms = 0;
+        let mut hear = |hearing: &mut Hearing, pcm: &[i16]| {
+            for frame in pcm.chunks(FRAME) {
+                now_ms += 100;
+                hearing.pcm = frame.to_vec();
+                hearing.push(now_ms);
+            }
+        };
+        hear(&mut hearing, &vec![0; 8_000]);
+        let speech = vowel(16_000);
+        hear(&mut hearing, &speech[..8_000]);
+        assert!(hearing.in_utterance && hearing.detector.is_speaking(), "the vowel is taken for speech");
+        // The call cut the utterance: what was said so far is answered, and the caller simply goes on.
+        hearing.discard();
+        hear(&mut hearing, &speech[8_000..8_800]);
+        assert!(hearing.in_utterance);
+        assert!(hearing.utterance.len() >= FRAME, "{} samples", hearing.utterance.len());
     }
 }
