@@ -72,6 +72,13 @@ pub(crate) enum Score {
     Unknown,
 }
 
+impl Pause {
+    /// The judgement of the sound was asked for and is not there yet.
+    pub(crate) fn score_pending(&self) -> Option<WorkId> {
+        self.score_work.filter(|_| self.score == Score::Waiting)
+    }
+}
+
 impl Ear {
     /// The caller speaks or has just paused: no silence to remind anyone of.
     pub(crate) fn is_busy(&self) -> bool {

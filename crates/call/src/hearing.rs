@@ -44,7 +44,7 @@ impl Call {
     fn cancel_pause_work(&mut self, effects: &mut Effects) {
         if let EarState::Paused(pause) = &self.ear.state {
             effects.push(Effect::Cancel { work: pause.transcribe });
-            if let Some(work) = pause.score_work.filter(|_| pause.score == Score::Waiting) {
+            if let Some(work) = pause.score_pending() {
                 effects.push(Effect::Cancel { work });
             }
         }
@@ -273,7 +273,7 @@ impl Call {
         }
     }
 
-    pub(crate) fn scored(&mut self, work: WorkId, probability: Option<f32>, _effects: &mut Effects) {
+    pub(crate) fn scored(&mut self, work: WorkId, probability: Option<f32>) {
         if let EarState::Paused(pause) = &mut self.ear.state
             && pause.score_work == Some(work)
         {
@@ -294,7 +294,7 @@ impl Call {
         let completeness = self.mind.completeness(&whole);
         let needed = silence_needed(&whole, pause.score, completeness, &self.setup.agent.turn_taking);
         let by_silence = pause.ended + needed;
-        if pause.score == Score::Waiting && pause.score_work.is_some() {
+        if pause.score_pending().is_some() {
             // Give the judgement of the sound a moment; it is on its way.
             by_silence.max(text.at + SCORE_GRACE_MS)
         } else {
@@ -353,11 +353,12 @@ impl Call {
     /// The caller's turn is over: record it and let the mind answer.
     fn end_turn(&mut self, effects: &mut Effects) {
         let EarState::Paused(pause) = std::mem::take(&mut self.ear.state) else { return };
+        let score_pending = pause.score_pending();
         let (words, transcription_ms) =
             pause.text.map_or((String::new(), None), |t| (t.words, Some(t.at.since(pause.asked_at))));
         let text = self.with_carried(&words);
         let began = self.ear.carried.take().map_or(pause.began, |c| c.began);
-        if let Some(work) = pause.score_work.filter(|_| pause.score == Score::Waiting) {
+        if let Some(work) = score_pending {
             effects.push(Effect::Cancel { work });
         }
         effects.push(Effect::DiscardUtterance);

@@ -179,8 +179,8 @@ impl Call {
             Input::Partial { .. } | Input::Dtmf { .. } => {}
             Input::Heard { work, text } => self.heard(work, Ok(text), effects),
             Input::TranscribeFailed { work } => self.heard(work, Err(()), effects),
-            Input::TurnScored { work, probability } => self.scored(work, Some(probability), effects),
-            Input::TurnScoreFailed { work } => self.scored(work, None, effects),
+            Input::TurnScored { work, probability } => self.scored(work, Some(probability)),
+            Input::TurnScoreFailed { work } => self.scored(work, None),
             Input::ThoughtText { work, text } => self.thought_text(work, &text, effects),
             Input::ThoughtDone { work } => self.thought_done(work, effects),
             Input::ThinkFailed { work } => self.think_failed(work, effects),

@@ -7,8 +7,6 @@ pub struct Phrases {
     pub greeting: &'static str,
     /// The words were not understood (a failure of ours).
     pub say_again: &'static str,
-    /// The answer did not come; another try is made.
-    pub one_moment: &'static str,
     /// It failed for good.
     pub apology: &'static str,
     /// Nobody speaks.
@@ -24,7 +22,6 @@ pub struct Phrases {
 const ENGLISH: Phrases = Phrases {
     greeting: "Hello. How can I help you?",
     say_again: "Sorry, I did not catch that. Could you say it again, please?",
-    one_moment: "Sorry, one moment please.",
     apology: "I am sorry, I cannot continue right now. Please call again a little later. Goodbye.",
     reminder: "Are you still there?",
     goodbye_silence: "I cannot hear you. Please call again. Goodbye.",
@@ -35,7 +32,6 @@ const ENGLISH: Phrases = Phrases {
 const HINDI: Phrases = Phrases {
     greeting: "नमस्ते। मैं आपकी क्या मदद कर सकती हूँ?",
     say_again: "माफ़ कीजिए, मैं सुन नहीं पाई। क्या आप फिर से कहेंगे?",
-    one_moment: "माफ़ कीजिए, एक मिनट।",
     apology: "माफ़ कीजिए, अभी मैं बात आगे नहीं बढ़ा सकती। कृपया थोड़ी देर बाद फिर कॉल करें। नमस्ते।",
     reminder: "क्या आप लाइन पर हैं?",
     goodbye_silence: "मुझे आपकी आवाज़ नहीं आ रही है। कृपया फिर कॉल करें। नमस्ते।",

@@ -1,17 +1,14 @@
 //! Puts right what a crash or a lost message left behind. It takes no input: it looks at the store and repairs what it
 //! finds, at the start and every minute.
 
-use crate::Job;
 use crate::job::Context;
-use crate::store_recording::StoreRecording;
 use chrono::{DateTime, Utc};
 use model::{CallId, EndedReason, RecordingStatus};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::time::Duration;
 use store::audit::Severity;
 use store::call_ends::{self, Teller};
 use store::calls::{self, Call, Owner};
-use store::jobs::NewJob;
 use store::recordings::Recording;
 use store::{SystemTx, Tx, call_events, jobs, recordings, stream_tokens, turns};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +21,6 @@ const TOKENS_KEPT_S: i64 = 3_600;
 const JOBS_KEPT_DAYS: i64 = 7;
 /// Pages of events looked through for the last one: a hundred thousand events are no call.
 const EVENT_PAGES_MAX: usize = 100;
-/// Attempts of a recording's job; with the runner's back-off that is more than a day.
-const STORE_ATTEMPTS: u32 = 20;
 
 /// What one round repaired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +101,7 @@ async fn close_orphan(context: &Context, orphan: &Call, now: DateTime<Utc>) -> R
             }
             call_ends::tell(tx, orphan.id, reason, duration_ms, Teller::system(Severity::Warning), now).await?;
             for recording in recordings::of_call(tx, orphan.id).await? {
-                jobs::enqueue(tx, &job_for(&recording, &queue_of(&recording), now), now).await?;
+                recordings::enqueue_storing(tx, recording.id, &recording.node, now).await?;
             }
             Ok(())
         })
@@ -143,31 +138,8 @@ async fn enqueue(context: &Context, recording: &Recording, now: DateTime<Utc>) -
     let enqueued = context
         .store
         .write(recording.tenant, "recordings.enqueue", async |tx| {
-            jobs::enqueue(tx, &job_for(recording, &queue_of(recording), now), now).await
+            recordings::enqueue_storing(tx, recording.id, &recording.node, now).await
         })
         .await?;
     Ok(matches!(enqueued, jobs::Enqueued::New(_)))
-}
-
-/// The file is on that node's disk: only it can do the work.
-fn queue_of(recording: &Recording) -> String {
-    format!("node:{}", recording.node)
-}
-
-fn job_for<'a>(recording: &Recording, queue: &'a str, now: DateTime<Utc>) -> NewJob<'a> {
-    NewJob {
-        queue,
-        name: StoreRecording::NAME,
-        dedup_key: Some(recording.id.to_string()),
-        payload: object(json!({ "tenant_id": recording.tenant, "recording_id": recording.id })),
-        attempts_max: STORE_ATTEMPTS,
-        run_at: now,
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        other => Map::from_iter([("value".to_owned(), other)]),
-    }
 }

@@ -31,7 +31,7 @@ pub struct StoreRecording {
 }
 
 impl Job for StoreRecording {
-    const NAME: &'static str = "store_recording";
+    const NAME: &'static str = recordings::STORE_JOB;
 
     async fn run(self, context: &Context) -> Result<(), JobError> {
         let Self { tenant_id, recording_id: id } = self;

@@ -31,6 +31,7 @@ mod page;
 mod sql;
 mod statements;
 mod store;
+mod token;
 mod tx;
 
 pub use config::{Dialect, OpenError, StoreConfig};
@@ -38,4 +39,5 @@ pub use error::{Cause, Error};
 pub use migrate::{MigrateError, MigrationState, MigrationStatus};
 pub use page::{Cursor, Page, PageRequest};
 pub use store::{PoolStatistics, Statistics, Store};
+pub use token::token_hash;
 pub use tx::{AnyTx, SystemTx, Tx};

@@ -1,5 +1,6 @@
 //! Recordings: written on a node's disk while the call runs, then stored.
 
+use crate::jobs::{self, Enqueued, NewJob};
 use crate::sql::{Row, sql, statements};
 use crate::{Error, SystemTx, Tx, ids};
 use chrono::{DateTime, Utc};
@@ -218,6 +219,32 @@ pub async fn retry(tx: &mut Tx, id: RecordingId, now: DateTime<Utc>) -> Result<b
 /// When the database fails.
 pub async fn unfinished(tx: &mut SystemTx, node: &str, created_until: DateTime<Utc>) -> Result<Vec<Recording>, Error> {
     sql(&UNFINISHED).bind(node).bind(created_until).bind(UNFINISHED_MAX).all(tx, recording).await
+}
+
+/// Name of the job that takes a recording's file into the object store.
+pub const STORE_JOB: &str = "store_recording";
+/// It is tried this often before it counts as failed; with the runner's back-off that is more than a day.
+const STORE_ATTEMPTS_MAX: u32 = 20;
+
+/// Has the file taken into the object store, by the node whose disk has it: only that one can.
+///
+/// # Errors
+/// When the database fails.
+pub async fn enqueue_storing(tx: &mut Tx, id: RecordingId, node: &str, now: DateTime<Utc>) -> Result<Enqueued, Error> {
+    let queue = format!("node:{node}");
+    let payload = serde_json::Map::from_iter([
+        ("tenant_id".to_owned(), tx.tenant().to_string().into()),
+        ("recording_id".to_owned(), id.to_string().into()),
+    ]);
+    let job = NewJob {
+        queue: &queue,
+        name: STORE_JOB,
+        dedup_key: Some(id.to_string()),
+        payload,
+        attempts_max: STORE_ATTEMPTS_MAX,
+        run_at: now,
+    };
+    jobs::enqueue(tx, &job, now).await
 }
 
 async fn once(tx: &mut Tx, id: RecordingId, changed: u64) -> Result<bool, Error> {

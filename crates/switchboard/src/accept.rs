@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use model::CarrierKind;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Bytes read from a socket at once. The default of 128 KiB a connection is most of the memory of a call.
@@ -37,11 +36,6 @@ pub fn router(board: Arc<Switchboard>, clock: Clock) -> Router {
     Router::new().route("/media/{carrier}/{token}", get(accept)).with_state(Door { board, clock })
 }
 
-/// What is kept of a stream token.
-fn hash_token(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
 async fn accept(
     State(door): State<Door>,
     Path((carrier, token)): Path<(String, String)>,
@@ -59,7 +53,7 @@ async fn accept(
     if token.len() > TOKEN_BYTES_MAX {
         return refuse(StatusCode::NOT_FOUND, "unknown stream token");
     }
-    let grant = match door.board.keeper.consume_token(hash_token(&token), (door.clock)()).await {
+    let grant = match door.board.keeper.consume_token(store::token_hash(&token), (door.clock)()).await {
         Ok(grant) => grant,
         Err(Refused::Unknown) => return refuse(StatusCode::NOT_FOUND, "unknown stream token"),
         Err(Refused::Used) => return refuse(StatusCode::GONE, "this stream token was used"),

@@ -5,7 +5,7 @@ use crate::{LEASE, Settings, recorder};
 use call::Note;
 use chrono::{DateTime, Utc};
 use model::{AgentConfig, CallId, CallStatus, E164, EndedReason, RecordingId, TenantId, TranscriptTurn};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use store::audit::Severity;
 use store::call_ends::{self, Teller};
 use store::calls::Owner;
-use store::{Store, Tx, audit, call_events, calls, jobs, outbox, recordings, stream_tokens, turns};
+use store::{Store, Tx, audit, call_events, calls, outbox, recordings, stream_tokens, turns};
 use tokio::sync::{mpsc, oneshot};
 
 /// Notes waiting for the database. A second of a thousand calls; beyond it notes are lost and counted, ends wait.
@@ -25,10 +25,6 @@ const BATCH_MAX: usize = 256;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait between two tries: a database that is back is noticed soon.
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// A recording is tried this often before it counts as failed; with the runner's back-off that is more than a day.
-const STORE_RECORDING_ATTEMPTS: u32 = 20;
-/// Name of the job that stores a recording; the job itself lives in `jobs`.
-const STORE_RECORDING: &str = "store_recording";
 
 /// A media socket may be opened for this call.
 #[derive(Clone, Debug)]
@@ -161,7 +157,13 @@ impl Keeper {
                     return Err(store::Error::Conflict("the call's media has begun before"));
                 }
                 audit_call(tx, "call.started", grant.call, Map::new(), now).await?;
-                outbox::push(tx, "call.started", object(json!({ "call_id": grant.call })), now).await?;
+                outbox::push(
+                    tx,
+                    "call.started",
+                    Map::from_iter([("call_id".to_owned(), grant.call.to_string().into())]),
+                    now,
+                )
+                .await?;
                 if !grant.agent.record {
                     return Ok(None);
                 }
@@ -222,7 +224,8 @@ impl Produced {
         match note {
             Note::Turn(turn) => self.turns.push(turn),
             other => {
-                let mut data = object(serde_json::to_value(&other).unwrap_or_default());
+                // A note is a record with a name: always an object.
+                let Ok(Value::Object(mut data)) = serde_json::to_value(&other) else { return };
                 let kind = data.remove("note").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
                 self.events.push(call_events::NewCallEvent { at_ms, kind, data });
             }
@@ -276,16 +279,7 @@ async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), st
             let teller = Teller::system(Severity::Info);
             call_ends::tell(tx, end.call, end.reason, end.duration_ms, teller, end.at).await?;
             if let Some(recording) = &end.recording {
-                let queue = format!("node:{}", owner.node);
-                let job = jobs::NewJob {
-                    queue: &queue,
-                    name: STORE_RECORDING,
-                    dedup_key: Some(recording.to_string()),
-                    payload: object(json!({ "tenant_id": end.tenant, "recording_id": recording })),
-                    attempts_max: STORE_RECORDING_ATTEMPTS,
-                    run_at: end.at,
-                };
-                jobs::enqueue(tx, &job, end.at).await?;
+                recordings::enqueue_storing(tx, *recording, &owner.node, end.at).await?;
             }
             Ok(())
         })
@@ -339,12 +333,5 @@ impl Patience {
                 Some(false)
             }
         }
-    }
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        other => Map::from_iter([("value".to_owned(), other)]),
     }
 }

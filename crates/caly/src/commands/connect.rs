@@ -10,11 +10,10 @@ use call::flow::Flow;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use model::{AgentConfig, AgentId, Brain, CarrierKind, E164, TenantId, ToolConfig};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::phone_numbers::NewPhoneNumber;
-use store::{Store, SystemTx, agents, organisations, phone_numbers};
+use store::{Store, SystemTx, agents, organisations, phone_numbers, token_hash};
 
 /// Random bytes of the number's own address: 256 bits.
 const TOKEN_BYTES: usize = 32;
@@ -47,7 +46,7 @@ pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result
         model::limits::NAME_CHARS_MAX
     );
     let token = new_token()?;
-    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let hash = token_hash(&token);
     let store = node::open_store(config).await?;
     let connected = connect(&store, name, &number, &agent, hash).await;
     store.close().await;

@@ -3,7 +3,7 @@
 //! Answers `{"url": "wss://…/media/exotel/TOKEN"}`. The token in the path opens one socket, once, within a minute. A
 //! repeated announcement of the same call is the same call with another token; once its media has begun, 409.
 
-use super::{Sender, object, signed_fields};
+use super::{Sender, signed_fields};
 use crate::layers::RequestId;
 use crate::server::Peer;
 use crate::{App, Code, Problem};
@@ -16,13 +16,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Duration, Utc};
 use model::{CallStatus, CarrierKind};
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Map, json};
 use std::sync::Arc;
 use store::audit::{self, NewAuditEvent, Severity};
 use store::calls::{self, Created, NewCall};
 use store::phone_numbers::{self, PhoneNumber};
-use store::{SystemTx, stream_tokens};
+use store::{SystemTx, stream_tokens, token_hash};
 use wire::exotel::webhook::CallStart;
 
 /// Random bytes of a stream token: 256 bits.
@@ -54,7 +53,7 @@ pub(crate) async fn answer(
     }
     let now = app.now();
     let token = new_token()?;
-    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let hash = token_hash(&token);
     app.store
         .system("calls.announce", async |tx| {
             let number = match number {
@@ -115,7 +114,7 @@ async fn announce(
             request_id: sender.request_id(),
             object_kind: Some("call"),
             object_id: Some(&object_id),
-            data: object(json!({ "carrier_call_id": start.call_id })),
+            data: Map::from_iter([("carrier_call_id".to_owned(), start.call_id.as_str().into())]),
         };
         audit::record(tx, &event, now).await?;
     }

@@ -9,7 +9,7 @@ use crate::server::Peer;
 use crate::{App, Code, Problem};
 use axum::body::Bytes;
 use axum::http::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::net::IpAddr;
 use store::audit::{self, NewAuditEvent, Severity};
 use wire::exotel::webhook;
@@ -87,12 +87,5 @@ pub(crate) async fn rejected(app: &App, sender: &Sender, code: Code) {
         .await;
     if let Err(error) = recorded {
         tracing::error!(error = %error, "a rejected webhook could not be audited");
-    }
-}
-
-pub(crate) fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        other => object(json!({ "value": other })),
     }
 }

@@ -9,9 +9,8 @@ use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use store::phone_numbers;
+use store::{phone_numbers, token_hash};
 use wire::exotel::webhook::CallStart;
 use wire::fields::Fields;
 
@@ -24,7 +23,7 @@ pub(crate) async fn dynamic_url(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let sender = Sender::new(peer, id);
-    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let hash = token_hash(&token);
     let number = app
         .store
         .system("phone_numbers.find_by_path_token", async |tx| phone_numbers::find_by_path_token(tx, hash).await)
