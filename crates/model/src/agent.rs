@@ -4,6 +4,8 @@ use crate::{AgentId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod schema;
+
 /// An agent as the store returns it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agent {
@@ -18,14 +20,16 @@ pub struct Agent {
 }
 
 /// What an agent says and how it listens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
     /// BCP 47 tag of the language it speaks: `en-IN`, `hi-IN`.
     #[serde(default = "default_language")]
+    #[schema(default = default_language, example = "en-IN", max_length = 35, pattern = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
     pub language: String,
     /// Said at once when the call connects. A flow brings its own.
     #[serde(default)]
+    #[schema(max_length = 2000)]
     pub greeting: Option<String>,
     /// What decides the answers.
     pub brain: Brain,
@@ -37,18 +41,21 @@ pub struct AgentConfig {
     pub turn_taking: TurnTaking,
     /// What the agent can do besides talking, by name.
     #[serde(default)]
+    #[schema(schema_with = schema::tools)]
     pub tools: BTreeMap<String, ToolConfig>,
     /// The call ends, politely, after this many seconds.
     #[serde(default = "default_max_duration_s")]
+    #[schema(default = default_max_duration_s, minimum = 10, maximum = 14400)]
     pub max_duration_s: u64,
     /// Record both sides.
     #[serde(default = "yes")]
+    #[schema(default = yes)]
     pub record: bool,
 }
 
 /// What decides the agent's answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Brain {
     /// A flow: a graph of steps, no language model. The text is the flow file (TOML), read by `call::flow`.
     Flow {
@@ -60,17 +67,21 @@ pub enum Brain {
 }
 
 /// A language model behind an OpenAI-compatible chat completions API.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LanguageModelConfig {
-    /// For example `http://127.0.0.1:11434/v1`.
+    /// Where the API is: `http://` or `https://`, without a name and password.
+    #[schema(format = "uri", max_length = 2048, example = "http://127.0.0.1:11434/v1")]
     pub base_url: String,
     /// Name of the model.
+    #[schema(min_length = 1, max_length = 200, example = "qwen3:8b")]
     pub model: String,
     /// What it is told about its job.
+    #[schema(max_length = 100_000)]
     pub system_prompt: String,
     /// Sampling temperature.
     #[serde(default = "default_temperature")]
+    #[schema(default = default_temperature, minimum = 0, maximum = 2)]
     pub temperature: f64,
 }
 
@@ -83,14 +94,17 @@ pub enum ToolConfig {
 }
 
 /// Which speech services to use. `builtin` is always there once its models are fetched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpeechConfig {
     /// Speech to text: `builtin` or a vendor's name.
+    #[schema(min_length = 1, max_length = 60)]
     pub transcriber: String,
     /// Text to speech: `builtin` or a vendor's name.
+    #[schema(min_length = 1, max_length = 60)]
     pub speaker: String,
     /// Voice of the speaker; empty = its default.
+    #[schema(max_length = 200)]
     pub voice: String,
 }
 
@@ -101,20 +115,26 @@ impl Default for SpeechConfig {
 }
 
 /// When to speak and when to listen. All times in ms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TurnTaking {
     /// Silence after which the turn is over when everything says the caller is done.
+    #[schema(minimum = 100, maximum = 5_000)]
     pub pause_short_ms: u64,
-    /// Silence after which the turn is over when the caller seems to be thinking.
+    /// Silence after which the turn is over when the caller seems to be thinking. At least the short one.
+    #[schema(minimum = 100, maximum = 10_000)]
     pub pause_long_ms: u64,
     /// Sound of the caller over the agent that is looked at as a possible interruption. Shorter is a click.
+    #[schema(maximum = 5_000)]
     pub barge_in_min_ms: u64,
     /// No interruption in this first part of the call: the phone leg may echo our greeting.
+    #[schema(maximum = 30_000)]
     pub barge_in_guard_ms: u64,
     /// Silence of the caller before a reminder.
+    #[schema(minimum = 1_000, maximum = 120_000)]
     pub reminder_after_ms: u64,
     /// Reminders before goodbye.
+    #[schema(maximum = 10)]
     pub reminders_max: u32,
 }
 

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use uuid::Uuid;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -16,6 +17,10 @@ macro_rules! ids {
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{}({})", stringify!($name), self.0) }
+        }
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, uuid::Error> { Uuid::try_parse(text).map(Self) }
         }
         impl From<Uuid> for $name { fn from(id: Uuid) -> Self { Self(id) } }
         impl From<$name> for Uuid { fn from(id: $name) -> Self { id.0 } }
@@ -37,6 +42,16 @@ ids! {
     RecordingId,
     /// Work for later.
     JobId,
+    /// A person.
+    UserId,
+    /// A login and everything that follows from it.
+    SessionId,
+    /// Somebody was asked to join an organisation.
+    InvitationId,
+    /// A key that lets a program in.
+    ApiKeyId,
+    /// A key of ours at a provider.
+    ProviderKeyId,
 }
 
 /// The tenant is the organisation; the alias says which of the two the reader should think of.

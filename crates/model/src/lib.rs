@@ -3,18 +3,30 @@
 //! Architecture Invariant: this crate does no I/O, reads no clock and draws no randomness. Ids and times are made at
 //! the edges and handed in.
 
+mod access;
 mod agent;
+mod audit;
 mod call;
+mod email;
 mod id;
+mod mail;
 mod phone;
 mod time;
+mod words;
 
 pub mod limits;
 
+pub use access::{Role, Scope};
 pub use agent::{Agent, AgentConfig, Brain, LanguageModelConfig, SpeechConfig, ToolConfig, TurnTaking};
+pub use audit::{AuditKind, Severity};
 pub use call::{
     Blame, CallDirection, CallStatus, CarrierKind, EndedReason, Latency, RecordingStatus, TranscriptTurn, TurnRole,
 };
-pub use id::{AgentId, CallId, JobId, OrganisationId, PhoneNumberId, RecordingId, TenantId, TurnId};
+pub use email::{EmailAddress, EmailError};
+pub use id::{
+    AgentId, ApiKeyId, CallId, InvitationId, JobId, OrganisationId, PhoneNumberId, ProviderKeyId, RecordingId,
+    SessionId, TenantId, TurnId, UserId,
+};
+pub use mail::{Mail, MailKind, SecretText};
 pub use phone::{E164, PhoneError};
 pub use time::CallTime;

@@ -5,8 +5,9 @@ use std::fmt;
 
 /// A phone number: `+` and 8 to 15 digits ([E.164](https://www.itu.int/rec/T-REC-E.164)). Debug hides all but the last
 /// two digits, so that a log line cannot carry a caller's number by accident.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, format = "phone", max_length = 32, example = "+919812345678")]
 pub struct E164(String);
 
 /// Why a text is not a phone number.

@@ -10,6 +10,7 @@ pub mod deepgram;
 pub mod http;
 pub mod language_model;
 pub mod local;
+pub mod mail;
 pub mod objects;
 pub mod openai;
 pub mod resilience;

@@ -3,4 +3,5 @@
 
 pub mod caller;
 pub mod carrier;
+pub mod mail_sink;
 pub mod vendors;

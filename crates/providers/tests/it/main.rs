@@ -1,4 +1,5 @@
 //! Providers, over real sockets and with real models.
 
 mod local;
+mod mail;
 mod vendors;

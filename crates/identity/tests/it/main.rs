@@ -1,0 +1,4 @@
+//! Access and refresh tokens, from the outside.
+
+mod access;
+mod refresh;
