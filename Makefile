@@ -22,11 +22,11 @@ demo: need ## Build, fetch the speech models, hold spoken calls with the built-i
 run: need ## Build and serve; settings come from the environment (README.md)
 	$(CARGO) run --release --package caly -- serve $(ARGS)
 
-test: need models ## All tests, on SQLite and on a PostgreSQL of their own
+test: need models ## All tests, on SQLite, and on a PostgreSQL and a Redis of their own
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		set -x; scripts/with-postgres $(CARGO) nextest run --workspace $(ARGS); \
+		set -x; scripts/with-postgres scripts/with-redis $(CARGO) nextest run --workspace $(ARGS); \
 	else \
-		set -x; scripts/with-postgres $(CARGO) test --workspace --lib --bins --tests $(ARGS); \
+		set -x; scripts/with-postgres scripts/with-redis $(CARGO) test --workspace --lib --bins --tests $(ARGS); \
 	fi
 	$(CARGO) test --quiet --workspace --doc
 

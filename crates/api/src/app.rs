@@ -1,13 +1,23 @@
 //! What every handler can reach.
 
+use crate::FieldFault;
+use crate::latency::Latencies;
 use chrono::{DateTime, Utc};
+use identity::{AccessTokens, Passwords, TokenPepper};
+use ipnet::IpNet;
+use limiter::{Limiter, Policies};
+use model::{AgentConfig, EmailAddress};
 use secrecy::SecretString;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
 /// The edge's clock.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+/// An answer that is on its way.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Exotel's settings of this installation.
 #[derive(Clone, Debug, Default)]
@@ -16,18 +26,78 @@ pub struct ExotelSettings {
     pub webhook_secret: Option<SecretString>,
 }
 
+/// How this installation meets the world.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    /// Production: internals are hidden, plain http is refused, `/api/test/*` does not exist.
+    pub production: bool,
+    /// Where carriers and people reach this installation, `https://host`; none = whatever host they asked for
+    /// (development).
+    pub public_url: Option<String>,
+    /// Proxies in front of us: only their `X-Forwarded-*` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Opens `/api/test/*` in development.
+    pub dev_test_token: Option<SecretString>,
+    /// Opens what belongs to the installation and to no organisation, such as `/api/monitoring/*`.
+    pub operator_token: Option<SecretString>,
+}
+
+/// What the API wants of the mail service, to test it. All other mail goes through jobs.
+pub trait MailCheck: Send + Sync {
+    /// Sends a test mail. The error is one sentence for people, without secrets.
+    fn send_test(&self, to: EmailAddress) -> Pending<'_, Result<(), String>>;
+}
+
+/// Where recordings lie.
+pub trait RecordingFiles: Send + Sync {
+    /// The whole file of a stored recording, in pieces. None = it is not there.
+    fn open<'a>(&'a self, object_key: &'a str) -> Pending<'a, Result<Option<RecordingFile>, String>>;
+}
+
+/// Whether an agent can answer calls here: its flow can be read, the services it names are there. Fields are named from
+/// the configuration: `brain.text`.
+pub type CheckAgent = Arc<dyn Fn(&AgentConfig) -> Result<(), Vec<FieldFault>> + Send + Sync>;
+
+/// A recording being read.
+pub struct RecordingFile {
+    /// Its length, bytes.
+    pub bytes: u64,
+    /// Its content.
+    pub content: Pin<Box<dyn futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send>>,
+}
+
 /// The state of this room.
 pub struct App {
     /// The database.
     pub store: Store,
     /// The edge's clock.
     pub clock: Clock,
+    /// Makes and reads access tokens.
+    pub tokens: AccessTokens,
+    /// Makes the successors of refresh tokens.
+    pub pepper: TokenPepper,
+    /// Hashes passwords, a few at once.
+    pub passwords: Passwords,
+    /// Counts requests.
+    pub limiter: Limiter,
+    /// What it counts to.
+    pub policies: Policies,
+    /// The mail service.
+    pub mail: Arc<dyn MailCheck>,
+    /// Recordings.
+    pub recordings: Arc<dyn RecordingFiles>,
+    /// The edge.
+    pub edge: EdgeSettings,
     /// Exotel.
     pub exotel: ExotelSettings,
-    /// Where carriers reach this installation, `https://host`; none = whatever host they asked for (development).
-    pub public_url: Option<String>,
+    /// What the schema of an agent's configuration cannot say.
+    pub check_agent: CheckAgent,
+    /// How long requests took, by route.
+    pub latencies: Latencies,
     /// Cancelled when the node stops taking calls.
     pub stopping: CancellationToken,
+    /// Wakes the runner of jobs: something was enqueued.
+    pub jobs_wake: Arc<tokio::sync::Notify>,
     /// Shown by `/health`.
     pub version: &'static str,
 }

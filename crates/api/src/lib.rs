@@ -1,35 +1,86 @@
-//! The HTTP edge: routes, problems, limits.
+//! The HTTP edge: routes, callers, problems, limits, and the description of all of it.
 //!
 //! Architecture Invariant: `api` does not know the switchboard. It never calls into a live call; what a call must know
 //! is a row in the store.
 //!
-//! One endpoint, one file: what it takes, what it answers, and why it refuses.
+//! One endpoint, one file: what it takes, what it answers, and why it refuses. A noun is a folder with its routes in
+//! `mod.rs`.
 
 pub mod app;
+mod agents;
+mod api_keys;
+mod audit_logs;
+mod auth;
+mod caller;
+mod calls;
+mod dev_test;
 mod health;
+mod invitations;
+mod latency;
 mod layers;
+mod listing;
+mod members;
+mod monitoring;
+mod once;
+pub mod openapi;
+mod organisation;
+mod origin;
+mod phone_numbers;
 mod problem;
+mod provider_keys;
+mod recordings;
 pub mod server;
+mod valid;
 mod webhooks;
 
-pub use app::{App, ExotelSettings};
-pub use problem::{Code, Problem};
+pub use app::{App, CheckAgent, EdgeSettings, ExotelSettings, MailCheck, Pending, RecordingFile, RecordingFiles};
+pub use caller::{Account, Caller, Needs, Operator, scopes};
+pub use latency::Latencies;
+pub use origin::Origin;
+pub use problem::{Code, FieldFault, Problem};
+pub use valid::{Valid, ValidQuery};
 
 use axum::Router;
-use axum::routing::{get, post};
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
 
-/// Every route of this room, inside its layers. Other rooms' routes are merged outside of them.
-pub fn router(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .route("/health", get(health::summary))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/webhooks/exotel/call-start", post(webhooks::exotel::call_start::signed))
-        .route("/webhooks/exotel/call-end", post(webhooks::exotel::call_end::signed))
-        .route("/webhooks/exotel/voicebot/{token}", get(webhooks::exotel::voicebot::dynamic_url))
+/// Every route of every installation, with its description.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(auth::routes())
+        .merge(organisation::routes())
+        .merge(members::routes())
+        .merge(invitations::routes())
+        .merge(api_keys::routes())
+        .merge(provider_keys::routes())
+        .merge(agents::routes())
+        .merge(phone_numbers::routes())
+        .merge(calls::routes())
+        .merge(recordings::routes())
+        .merge(audit_logs::routes())
+        .merge(monitoring::routes())
+        .merge(webhooks::routes())
+        .merge(health::routes())
+}
+
+/// What the API promises, as OpenAPI.
+#[must_use]
+pub fn description() -> utoipa::openapi::OpenApi {
+    let (_, mut api) = routes().merge(dev_test::routes()).split_for_parts();
+    openapi::complete(&mut api);
+    api
+}
+
+/// Every route of this room and `others` (media sockets), inside the layers.
+pub fn router(app: Arc<App>, others: Router) -> Router {
+    // Not refused in production but absent: there is nothing to be found out about them.
+    let all = if app.edge.production { routes() } else { routes().merge(dev_test::routes()) };
+    let (routes, _) = all.split_for_parts();
+    let routes = routes
+        .merge(openapi::pages())
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::wrong_method)
-        .with_state(app);
-    layers::around(routes)
+        .with_state(app.clone())
+        .merge(others);
+    layers::around(routes, app)
 }

@@ -3,7 +3,6 @@
 
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use wire::fields::{BodyError, FieldErrors, FieldProblem};
 
 macro_rules! codes {
@@ -32,6 +31,32 @@ codes! {
     MalformedBody = "malformed_body" BAD_REQUEST,
     /// Fields are missing or unusable; `errors` names each.
     InvalidFields = "invalid_fields" BAD_REQUEST,
+    /// The body is of a kind that this route does not take.
+    UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE,
+    /// No credentials, or none that are ours.
+    Unauthenticated = "unauthenticated" UNAUTHORIZED,
+    /// The access token is over, or its session has ended: refresh, or log in again.
+    TokenExpired = "token_expired" UNAUTHORIZED,
+    /// E-mail address, password or second factor are not right; which, is not told.
+    InvalidCredentials = "invalid_credentials" UNAUTHORIZED,
+    /// The password is right; the code of the second factor is needed, too.
+    SecondFactorRequired = "second_factor_required" UNAUTHORIZED,
+    /// A refresh, reset or invitation token that is unknown, used or over.
+    InvalidToken = "invalid_token" UNAUTHORIZED,
+    /// A one-time code that is wrong, used or over.
+    InvalidCode = "invalid_code" BAD_REQUEST,
+    /// The e-mail address has not been verified.
+    EmailNotVerified = "email_not_verified" FORBIDDEN,
+    /// The role or the API key does not allow this.
+    Forbidden = "forbidden" FORBIDDEN,
+    /// This route is served over https only.
+    HttpsRequired = "https_required" FORBIDDEN,
+    /// Too often; again after `Retry-After`.
+    RateLimited = "rate_limited" TOO_MANY_REQUESTS,
+    /// The idempotency key came with another request before.
+    IdempotencyKeyReused = "idempotency_key_reused" UNPROCESSABLE_ENTITY,
+    /// A service that Caly depends on (mail, object store) did not do its part.
+    ExternalServiceFailed = "external_service_failed" BAD_GATEWAY,
     /// No signature where one is needed.
     SignatureMissing = "signature_missing" UNAUTHORIZED,
     /// A signature that is not ours.
@@ -63,10 +88,45 @@ codes! {
 }
 
 /// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-struct Field {
-    field: String,
-    message: String,
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldFault {
+    /// Where: `email`, `config.turn_taking.pause_short_ms`, `scopes.2`.
+    #[schema(example = "email")]
+    pub field: String,
+    /// What is wrong with it. Never repeats the value.
+    #[schema(example = "is missing")]
+    pub message: String,
+}
+
+/// Every error of the API ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody {
+    /// Always `about:blank`: `code` is what programs go by.
+    #[schema(example = "about:blank")]
+    r#type: &'static str,
+    /// The status in words.
+    #[schema(example = "Bad Request")]
+    title: String,
+    /// The HTTP status.
+    #[schema(example = 400)]
+    status: u16,
+    /// Stable word.
+    #[schema(example = "invalid_fields")]
+    code: String,
+    /// One sentence for people.
+    detail: String,
+    /// The request, for questions to the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    /// Each field that is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<FieldFault>,
+    /// Development only: what led to it, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    causes: Vec<String>,
 }
 
 /// An error on its way to the client. Its detail is for the client: no internals, no secrets.
@@ -77,24 +137,76 @@ pub struct Problem {
     /// Not the code's own, when the framework has chosen one.
     status: Option<StatusCode>,
     detail: String,
-    fields: Vec<Field>,
+    fields: Vec<FieldFault>,
     request_id: Option<String>,
+    causes: Vec<String>,
+    retry_after_s: Option<u64>,
 }
 
 /// Clients that are told to come back wait this long.
 const RETRY_AFTER_S: u64 = 2;
+/// Causes shown: a longer chain is a loop.
+const CAUSES_MAX: usize = 8;
 
 impl Problem {
     /// With a sentence for the client.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, status: None, detail: detail.into(), fields: Vec::new(), request_id: None }
+        Self { code, status: None, detail: detail.into(), fields: Vec::new(), request_id: None, causes: Vec::new(), retry_after_s: None }
     }
 
     /// With the status that the framework has chosen.
     #[must_use]
     pub(crate) fn answered_with(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Names the fields that are wrong, and nothing else.
+    #[must_use]
+    pub fn fields(fields: Vec<FieldFault>) -> Self {
+        let detail = match fields.as_slice() {
+            [one] => format!("{} {}", one.field, one.message),
+            many => format!("{} fields cannot be used", many.len()),
+        };
+        let mut problem = Self::new(Code::InvalidFields, detail);
+        problem.fields = fields;
+        problem
+    }
+
+    /// One field that is wrong.
+    #[must_use]
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::fields(vec![FieldFault { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// With what led to it; shown in development only.
+    #[must_use]
+    pub fn caused_by(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next.filter(|_| self.causes.len() < CAUSES_MAX) {
+            self.causes.push(error.to_string());
+            next = error.source();
+        }
+        self
+    }
+
+    /// With the time after which another try makes sense.
+    #[must_use]
+    pub fn retry_after_s(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The fields that are wrong.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> &[FieldFault] {
+        &self.fields
+    }
+
+    /// Hides what only developers may see.
+    pub(crate) fn without_causes(mut self) -> Self {
+        self.causes.clear();
         self
     }
 
@@ -112,7 +224,7 @@ impl From<FieldErrors> for Problem {
         problem.fields = errors
             .0
             .into_iter()
-            .map(|error| Field {
+            .map(|error| FieldFault {
                 message: match error.problem {
                     FieldProblem::Missing => "is missing".to_owned(),
                     FieldProblem::Bad(expected) => format!("is not {expected}"),
@@ -147,42 +259,56 @@ impl From<store::Error> for Problem {
             }
             store::Error::Broken(cause) => {
                 tracing::error!(cause = %cause, "the database refused a statement");
-                Self::new(Code::Internal, "something went wrong on our side")
+                let mut problem = Self::new(Code::Internal, "something went wrong on our side");
+                problem.causes.push(cause.to_string());
+                problem
             }
         }
     }
 }
 
 impl IntoResponse for Problem {
+    /// The whole problem also travels beside the body: the outermost layer adds the request's id and decides what may
+    /// be seen, see [`Problem::render`].
     fn into_response(self) -> Response {
+        let mut response = self.clone().render();
+        response.extensions_mut().insert(IsProblem(self));
+        response
+    }
+}
+
+impl Problem {
+    /// The response as it leaves.
+    pub(crate) fn render(self) -> Response {
         let status = self.status.unwrap_or(self.code.status());
-        let mut body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "status": status.as_u16(),
-            "code": self.code.as_str(),
-            "detail": self.detail,
-        });
-        if !self.fields.is_empty() {
-            body["errors"] = json!(self.fields);
-        }
-        if let Some(id) = self.request_id {
-            body["request_id"] = json!(id);
-        }
-        let mut response = (status, body.to_string()).into_response();
+        let body = ProblemBody {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            code: self.code.as_str().to_owned(),
+            detail: self.detail,
+            request_id: self.request_id,
+            errors: self.fields,
+            causes: self.causes,
+        };
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = (status, text).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response.extensions_mut().insert(IsProblem);
+        let wait_s = self.retry_after_s.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S));
+        if let Some(wait_s) = wait_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
+        }
         response
     }
 }
 
 /// Marks a response that is a problem already.
-#[derive(Clone, Copy)]
-pub(crate) struct IsProblem;
+#[derive(Clone)]
+pub(crate) struct IsProblem(pub(crate) Problem);
 
 pub(crate) async fn no_such_route(uri: Uri) -> Problem {
     tracing::debug!(path_bytes = uri.path().len(), "no such route");

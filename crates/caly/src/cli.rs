@@ -31,6 +31,16 @@ enum Command {
         #[command(subcommand)]
         direction: commands::migrate::Direction,
     },
+    /// The audit log: is it as it was written?
+    Audit {
+        #[command(subcommand)]
+        action: commands::audit::Action,
+    },
+    /// The keys of secrets at rest.
+    Keys {
+        #[command(subcommand)]
+        action: commands::keys::Action,
+    },
     /// Check the settings and say what is wrong with them.
     CheckConfig {
         /// List every setting with its meaning.
@@ -77,6 +87,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             | Command::Bench(_)
             | Command::Connect(_)
             | Command::Migrate { .. }
+            | Command::Audit { .. }
+            | Command::Keys { .. }
             | Command::Doctor
     );
     logging::start(&config, quiet);
@@ -89,6 +101,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Bench(arguments) => commands::bench::run(&config, arguments).await,
             Command::Connect(arguments) => commands::connect::run(&config, arguments).await,
             Command::Migrate { direction } => commands::migrate::run(&config, &direction).await,
+            Command::Audit { action } => commands::audit::run(&config, &action).await,
+            Command::Keys { action } => commands::keys::run(&config, &action).await,
             Command::CheckConfig { .. } => commands::check_config::run(&config),
             Command::Doctor => commands::doctor::run(&config).await,
             Command::Replay { .. } => Ok(ExitCode::SUCCESS),

@@ -1,15 +1,19 @@
 //! Settings: one typed struct, from environment variables and an optional TOML file with the same names in lower case.
 //! The only place that reads the environment. Everything that is wrong is reported at once.
 
+mod security;
+
+pub(crate) use security::Security;
+
 use providers::local::ModelPaths;
 use providers::objects::{ObjectSettings, S3Settings};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-use store::StoreConfig;
+use store::{Keyring, StoreConfig};
 
 /// Every setting, with what it is for. What is not here is refused.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
@@ -24,6 +28,16 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("NODE_ENV", "as CALY_ENV, for those who have it set"),
     ("LOG_LEVEL", "error, warn, info, debug or trace (info)"),
     ("EXOTEL_WEBHOOK_SECRET", "signs Exotel's webhooks; without it every signed webhook is refused"),
+    ("JWT_SECRET", "signs access tokens, 32 characters or more; needed in production"),
+    ("ENCRYPTION_KEY", "protects keys at rest, 64 hexadecimal digits; needed in production"),
+    ("SMTP_HOST", "mail server; needed in production, else mails go into CALY_DATA_DIR/mails"),
+    ("SMTP_PORT", "its port (587; with SMTP_TLS=tls 465, with none 25)"),
+    ("SMTP_USER", "who signs in there, if anybody"),
+    ("SMTP_PASSWORD", "with which password"),
+    ("SMTP_FROM", "who mails are from: Caly <caly@example.org>"),
+    ("SMTP_TLS", "starttls, tls or none (starttls)"),
+    ("REDIS_URL", "redis://host:6379: counts requests of all nodes together; default: each node for itself"),
+    ("DEV_TEST_TOKEN", "opens /api/test/* in development"),
     ("WASABI_ACCESS_KEY", "with the four below: recordings go to this S3-compatible service instead of CALY_DATA_DIR"),
     ("WASABI_SECRET_KEY", "its secret"),
     ("WASABI_BUCKET", "its bucket"),
@@ -35,6 +49,12 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_CONFIG", "a TOML file with these settings in lower case; the environment wins"),
     ("CALY_HOST", "address to listen on (127.0.0.1; in production 0.0.0.0)"),
     ("CALY_PUBLIC_URL", "https://host under which carriers reach this installation; needed in production"),
+    ("CALY_JWT_SECRET_PREVIOUS", "the JWT_SECRET before this one: its tokens count until they are over"),
+    ("CALY_ENCRYPTION_KEY_PREVIOUS", "the ENCRYPTION_KEY before this one, until `caly keys rotate` has run"),
+    ("CALY_OPERATOR_TOKEN", "opens /api/monitoring/* to who runs the installation"),
+    ("CALY_TRUSTED_PROXIES", "addresses of proxies in front, 10.0.0.0/8, 192.0.2.7: their forwarded headers are believed"),
+    ("CALY_RATE_LIMITS", "limits other than the usual ones: login=6/15m, organisation=600/1m; docs/limits.md names them"),
+    ("CALY_AUDIT_KEEP_DAYS", "days after which audit events are deleted; default: never"),
     ("CALY_DATA_DIR", "folder for the database file, recordings and spools (data)"),
     ("CALY_MODELS_DIR", "folder of the built-in models (~/.cache/caly/models)"),
     ("CALY_MODEL_MOONSHINE", "folder of other weights for speech to text"),
@@ -72,7 +92,7 @@ pub(crate) struct Config {
     /// How carriers reach us.
     pub public_url: Option<String>,
     /// The database.
-    pub store: StoreConfig,
+    pub database: Database,
     /// Files of this node.
     pub data_dir: PathBuf,
     /// Recordings.
@@ -85,6 +105,10 @@ pub(crate) struct Config {
     pub voices_dir: PathBuf,
     /// Signs Exotel's webhooks.
     pub exotel_webhook_secret: Option<SecretString>,
+    /// What protects the installation.
+    pub security: Security,
+    /// Audit events are kept this long; none = for ever.
+    pub audit_keep_days: Option<u32>,
     /// This node's name, if given.
     pub node: Option<String>,
     /// Most live calls.
@@ -107,6 +131,19 @@ pub(crate) struct Config {
     pub speech_url: Option<String>,
     /// Its model.
     pub speech_model: String,
+}
+
+/// Which database, and how many connections to it; none = the store's own defaults.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    /// Its address.
+    pub url: SecretString,
+    /// Most connections.
+    pub pool_max: Option<u32>,
+    /// Connections kept open.
+    pub pool_min: Option<u32>,
+    /// When others are closed.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// Everything that is wrong with the settings.
@@ -132,6 +169,40 @@ impl Config {
             ObjectSettings::Local { folder } => folder.join(key).display().to_string(),
             ObjectSettings::S3(s3) => format!("s3://{}/{key}", s3.bucket),
         }
+    }
+
+    /// How to open the database. In development the key of secrets at rest is made at first use.
+    ///
+    /// # Errors
+    /// When the key can be neither read nor made.
+    pub(crate) fn store(&self) -> anyhow::Result<StoreConfig> {
+        let current = match &self.security.encryption_key {
+            Some(key) => key.clone(),
+            None => crate::secrets::development(&self.data_dir, "encryption-key")?,
+        };
+        let keys = Keyring::from_hex(&current, self.security.encryption_key_previous.as_ref())?;
+        let mut store = StoreConfig::new(self.database.url.expose_secret(), keys);
+        store.pool_max = self.database.pool_max.unwrap_or(store.pool_max);
+        store.pool_min = self.database.pool_min.unwrap_or(store.pool_min);
+        store.idle_timeout = self.database.idle_timeout.unwrap_or(store.idle_timeout);
+        Ok(store)
+    }
+
+    /// What signs access tokens. In development it is made at first use.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub(crate) fn jwt_secret(&self) -> anyhow::Result<SecretString> {
+        match &self.security.jwt_secret {
+            Some(secret) => Ok(secret.clone()),
+            None => crate::secrets::development(&self.data_dir, "jwt-secret"),
+        }
+    }
+
+    /// Where people and carriers reach this installation, without a slash at the end.
+    pub(crate) fn base_url(&self) -> String {
+        let own = || format!("http://{}", self.listen);
+        self.public_url.clone().unwrap_or_else(own).trim_end_matches('/').to_owned()
     }
 
     /// From the process's environment and the file it names.
@@ -188,12 +259,14 @@ impl Config {
             environment,
             listen: SocketAddr::new(host, port),
             public_url: read.url("CALY_PUBLIC_URL"),
-            store: read.store(&data_dir),
+            database: read.database(&data_dir),
             objects: read.objects(&data_dir),
             models: read.models(&cache),
             inference_threads: read.parsed("CALY_INFERENCE_THREADS", "a number"),
             voices_dir: read.text("CALY_VOICES_DIR").map_or_else(|| cache.join("voices/asterisk-en"), PathBuf::from),
             exotel_webhook_secret: read.text("EXOTEL_WEBHOOK_SECRET").map(SecretString::from),
+            security: read.security(production),
+            audit_keep_days: read.parsed("CALY_AUDIT_KEEP_DAYS", "a number of days"),
             node: read.text("CALY_NODE"),
             calls_max: read.parsed("CALY_CALLS_MAX", "a number").unwrap_or(200),
             call_logs: read.parsed("CALY_CALL_LOGS", "true or false").unwrap_or(!production),
@@ -293,20 +366,15 @@ impl Reader<'_> {
         fine.then_some(text)
     }
 
-    fn store(&mut self, data_dir: &std::path::Path) -> StoreConfig {
+    fn database(&mut self, data_dir: &std::path::Path) -> Database {
         let url =
             self.text("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{}", data_dir.join("caly.db").display()));
-        let mut store = StoreConfig::new(url);
-        if let Some(max) = self.parsed("DB_POOL_MAX", "a number") {
-            store.pool_max = max;
+        Database {
+            url: SecretString::from(url),
+            pool_max: self.parsed("DB_POOL_MAX", "a number"),
+            pool_min: self.parsed("DB_POOL_MIN", "a number"),
+            idle_timeout: self.parsed("DB_IDLE_TIMEOUT", "a number of seconds").map(Duration::from_secs),
         }
-        if let Some(min) = self.parsed("DB_POOL_MIN", "a number") {
-            store.pool_min = min;
-        }
-        if let Some(idle_s) = self.parsed("DB_IDLE_TIMEOUT", "a number of seconds") {
-            store.idle_timeout = Duration::from_secs(idle_s);
-        }
-        store
     }
 
     fn objects(&mut self, data_dir: &std::path::Path) -> ObjectSettings {
@@ -408,7 +476,16 @@ mod tests {
             ("NODE_ENV", "production"),
             ("CALY_PUBLIC_URL", "https://caly.example"),
             ("EXOTEL_WEBHOOK_SECRET", "0123456789abcdef"),
+            ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("ENCRYPTION_KEY", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+            ("SMTP_HOST", "mail.example.org"),
+            ("SMTP_FROM", "Caly <caly@example.org>"),
         ];
+        for (missing, _) in &fine[2..] {
+            let rest: Vec<_> = fine.iter().copied().filter(|(name, _)| name != missing).collect();
+            let error = config(&rest).expect_err(missing);
+            assert!(error.to_string().contains(missing), "{error}");
+        }
         assert_eq!(config(&fine).expect("complete").environment, Environment::Production);
     }
 
@@ -421,6 +498,13 @@ mod tests {
             ("WASABI_SECRET_KEY", "hunter2-s3"),
             ("WASABI_BUCKET", "b"),
             ("WASABI_REGION", "ap-south-1"),
+            ("JWT_SECRET", "hunter2-jwt-0123456789abcdef0123456789"),
+            ("SMTP_HOST", "localhost"),
+            ("SMTP_FROM", "caly@example.org"),
+            ("SMTP_USER", "caly"),
+            ("SMTP_PASSWORD", "hunter2-smtp"),
+            ("REDIS_URL", "redis://:hunter2@localhost"),
+            ("CALY_OPERATOR_TOKEN", "hunter2-operator-0123456789"),
         ])
         .expect("fine");
         assert!(!format!("{config:?}").contains("hunter2"));

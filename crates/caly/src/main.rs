@@ -6,8 +6,10 @@ mod clock;
 mod commands;
 mod config;
 mod demo_tenant;
+mod edge;
 mod logging;
 mod node;
+mod secrets;
 mod services;
 mod terminal;
 

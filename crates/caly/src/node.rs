@@ -2,9 +2,9 @@
 //! in this function. Stopping goes the other way.
 
 use crate::config::Config;
-use crate::{clock, services};
+use crate::{clock, edge, services};
 use anyhow::{Context, bail};
-use api::{App, ExotelSettings};
+use identity::Passwords;
 use jobs::{Runner, reconcile};
 use providers::objects::Objects;
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use store::Store;
 use store::calls::Owner;
 use switchboard::{Keeper, Settings, Switchboard};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +67,8 @@ impl Node {
             .await
             .context("loading the built-in models failed")??;
 
+        let transcribers = loaded.services.transcribers.keys().cloned().collect();
+        let speakers = loaded.services.speakers.keys().cloned().collect();
         let started_at = clock::now();
         let owner = Owner { node: node.clone(), run: run_id()? };
         let run = owner.run;
@@ -80,18 +83,31 @@ impl Node {
         let board = Switchboard::new(settings, loaded.services, keeper);
         let stopping = CancellationToken::new();
         let stop_background = CancellationToken::new();
-        let context = jobs::Context { store: store.clone(), objects, clock: clock::shared() };
+        let (mailer, passwords, wake) = (edge::mailer(config)?, Passwords::new(), Arc::new(Notify::new()));
+        let context = jobs::Context {
+            store: store.clone(),
+            objects: objects.clone(),
+            clock: clock::shared(),
+            mailer: mailer.clone(),
+            passwords: passwords.clone(),
+            public_url: config.base_url().into(),
+            audit_keep_days: config.audit_keep_days,
+            wake: wake.clone(),
+        };
         let runner = Runner::new(context.clone(), &node, format!("{node}/{run}"));
 
-        let app = App {
+        let shared = edge::Shared {
             store: store.clone(),
-            clock: clock::shared(),
-            exotel: ExotelSettings { webhook_secret: config.exotel_webhook_secret.clone() },
-            public_url: config.public_url.clone(),
+            objects,
+            mailer,
+            passwords,
+            wake,
             stopping: stopping.clone(),
-            version: env!("CARGO_PKG_VERSION"),
+            transcribers,
+            speakers,
         };
-        let router = api::router(Arc::new(app)).merge(switchboard::router(board.clone(), clock::shared()));
+        let app = edge::app(config, shared)?;
+        let router = api::router(Arc::new(app), switchboard::router(board.clone(), clock::shared()));
 
         let leases = board.clone();
         let tasks = vec![
@@ -148,11 +164,12 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Opens the database and brings its schema up to date.
 ///
 /// # Errors
-/// When it cannot be opened, or has a schema that this version does not know.
+/// When it cannot be opened, has a schema that this version does not know, lacks a role, or was used with another key.
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     create_folder(&config.data_dir)?;
-    let store = Store::open(&config.store).await?;
+    let store = Store::open(&config.store()?).await?;
     store.migrate_up(clock::now()).await.context("the database's schema cannot be used")?;
+    store.migrate_check().await.context("the database cannot be used")?;
     Ok(store)
 }
 

@@ -1,11 +1,14 @@
 //! What a job is.
 
 use chrono::{DateTime, Utc};
+use identity::Passwords;
+use providers::mail::Mailer;
 use providers::objects::Objects;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::Arc;
 use store::Store;
+use tokio::sync::Notify;
 
 /// The edge's clock.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -19,6 +22,16 @@ pub struct Context {
     pub objects: Objects,
     /// The edge's clock.
     pub clock: Clock,
+    /// How mail leaves.
+    pub mailer: Mailer,
+    /// Hashes codes.
+    pub passwords: Passwords,
+    /// Where people reach this installation, without a slash at the end: links in mails begin with it.
+    pub public_url: Arc<str>,
+    /// Audit events are kept this long; none = for ever.
+    pub audit_keep_days: Option<u32>,
+    /// Wakes the runner: something was enqueued on this node.
+    pub wake: Arc<Notify>,
 }
 
 impl Context {

@@ -10,7 +10,7 @@ use store::audit::Severity;
 use store::call_ends::{self, Teller};
 use store::calls::{self, Call, Owner};
 use store::recordings::Recording;
-use store::{SystemTx, Tx, call_events, jobs, recordings, stream_tokens, turns};
+use store::{SystemTx, Tx, audit, call_events, idempotency, jobs, recordings, sessions, stream_tokens, turns};
 use tokio_util::sync::CancellationToken;
 
 /// How often. A call whose node died is closed within its lease and this.
@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_secs(30);
 const TOKENS_KEPT_S: i64 = 3_600;
 /// Jobs that are done are kept this long, for people who ask what happened.
 const JOBS_KEPT_DAYS: i64 = 7;
+/// Answers to requests with an idempotency key are kept this long.
+const REPLIES_KEPT_H: i64 = 24;
 /// Pages of events looked through for the last one: a hundred thousand events are no call.
 const EVENT_PAGES_MAX: usize = 100;
 
@@ -78,6 +80,13 @@ pub async fn once(context: &Context, owner: &Owner, started_at: DateTime<Utc>) -
     }
     let done_before = now - chrono::Duration::days(JOBS_KEPT_DAYS);
     context.store.system("jobs.purge", async |tx| jobs::purge(tx, done_before).await).await?;
+    context.store.system("sessions.purge", async |tx| sessions::purge_expired(tx, now).await).await?;
+    let replies_before = now - chrono::Duration::hours(REPLIES_KEPT_H);
+    context.store.system("idempotency.purge", async |tx| idempotency::purge(tx, replies_before).await).await?;
+    if let Some(days) = context.audit_keep_days {
+        let before = now - chrono::Duration::days(i64::from(days));
+        audit::purge_all_before(&context.store, before, now).await?;
+    }
     let purge_before = now - chrono::Duration::seconds(TOKENS_KEPT_S);
     context.store.system("stream_tokens.purge", async |tx| stream_tokens::purge(tx, purge_before).await).await?;
     Ok(repaired)

@@ -1,12 +1,14 @@
 //! The runner: claims due jobs for a while, runs a few at once, says how they went. A runner that dies loses its
 //! leases, and another takes its jobs.
 
+use crate::errand;
 use crate::job::{Context, Job, JobError};
 use crate::store_recording::StoreRecording;
 use chrono::Duration as Span;
 use providers::resilience::random01;
 use std::sync::Arc;
 use std::time::Duration;
+use store::errands::{ERRAND_JOB, Errand};
 use store::jobs::{self, JobState};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +54,7 @@ impl Runner {
             if claimed == 0 {
                 tokio::select! {
                     () = stop.cancelled() => break,
+                    () = self.context.wake.notified() => {}
                     () = tokio::time::sleep(POLL) => {}
                 }
             }
@@ -150,6 +153,12 @@ async fn run_one(context: &Context, owner: &str, job: jobs::Job) {
 async fn dispatch(context: &Context, job: jobs::Job) -> Result<(), JobError> {
     match job.name.as_str() {
         StoreRecording::NAME => run_as::<StoreRecording>(context, job.payload).await,
+        ERRAND_JOB => {
+            let secret = job.secret.ok_or_else(|| JobError::Fail("the errand has no contents".to_owned()))?;
+            let errand: Errand = serde_json::from_value(secret)
+                .map_err(|_| JobError::Fail("the errand's contents cannot be read".to_owned()))?;
+            errand::run(context, errand).await
+        }
         other => Err(JobError::Fail(format!("no job is named {other}"))),
     }
 }

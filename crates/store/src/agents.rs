@@ -17,6 +17,8 @@ statements! {
     GET = "agents.get" ["select ", columns!(), " from agents where tenant_id = $1 and id = $2"];
     LIST = "agents.list" ["select ", columns!(), " from agents
         where tenant_id = $1 and (created_at, id) < ($2, $3) order by created_at desc, id desc limit $4"];
+    SUMMARIES = "agents.summaries" ["select id, name, created_at, updated_at from agents
+        where tenant_id = $1 and (created_at, id) < ($2, $3) order by created_at desc, id desc limit $4"];
     UPDATE = "agents.update" ["update agents set name = $3, config = $4, updated_at = $5
         where tenant_id = $1 and id = $2 returning ", columns!()];
     DELETE = "agents.delete" ["delete from agents where tenant_id = $1 and id = $2"];
@@ -31,6 +33,28 @@ pub struct StoredAgent {
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// An agent without its configuration, which may be large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentSummary {
+    /// Its id.
+    pub id: AgentId,
+    /// Shown to people.
+    pub name: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+fn summary(row: &Row) -> Result<AgentSummary, Error> {
+    Ok(AgentSummary {
+        id: row.id("id")?,
+        name: row.get("name")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
 }
 
 fn stored(row: &Row) -> Result<StoredAgent, Error> {
@@ -75,6 +99,14 @@ pub async fn get(tx: &mut Tx, id: AgentId) -> Result<StoredAgent, Error> {
 /// When the database fails.
 pub async fn list(tx: &mut Tx, page: PageRequest) -> Result<Page<StoredAgent>, Error> {
     page.fetch(sql(&LIST).bind(tx.tenant()), tx, stored, |a| (a.created_at, a.agent.id.into())).await
+}
+
+/// A page without the configurations, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn summaries(tx: &mut Tx, page: PageRequest) -> Result<Page<AgentSummary>, Error> {
+    page.fetch(sql(&SUMMARIES).bind(tx.tenant()), tx, summary, |a| (a.created_at, a.id.into())).await
 }
 
 /// Replaces name and configuration.

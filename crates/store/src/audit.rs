@@ -1,77 +1,49 @@
-//! The audit log: who did what. Only ever added to.
+//! The audit log: who did what. Only ever added to; each tenant's events form a chain of hashes ([`Store::verify_audit`]).
 
-use crate::sql::{Row, sql, statements};
-use crate::{AnyTx, Error, Page, PageRequest, Tx, ids};
+use crate::audit_chain::{self, PENDING_MAX, Pending, storable, storable_text};
+use crate::sql::{Row, Sql, sql, statements};
+use crate::{AnyTx, Error, Page, PageRequest, Store, Tx, ids};
 use chrono::{DateTime, Utc};
 use model::TenantId;
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use uuid::Uuid;
+
+/// Events in a page of [`export`].
+const EXPORT_ROWS: i64 = 500;
 
 macro_rules! columns {
     () => {
-        "id, tenant_id, kind, severity, actor, ip, request_id, object_kind, object_id, data, created_at"
+        "id, tenant_id, kind, severity, actor, ip, request_id, object_kind, object_id, data, created_at, chain_index,
+        hash"
+    };
+}
+
+macro_rules! filtered {
+    () => {
+        "tenant_id = $1 and (kind = $2 or $2 is null) and (severity = $3 or $3 is null)
+          and (actor = $4 or $4 is null) and (object_kind = $5 or $5 is null) and (object_id = $6 or $6 is null)
+          and (created_at >= $7 or $7 is null) and (created_at < $8 or $8 is null)"
     };
 }
 
 statements! {
-    RECORD = "audit.record" ["insert into audit_logs
-        (id, tenant_id, kind, severity, actor, ip, request_id, object_kind, object_id, data, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"];
     LIST = "audit.list" ["select ", columns!(), " from audit_logs
-        where tenant_id = $1 and (kind = $2 or $2 is null) and (severity = $3 or $3 is null)
-          and (actor = $4 or $4 is null) and (object_kind = $5 or $5 is null) and (object_id = $6 or $6 is null)
-          and (created_at >= $7 or $7 is null) and (created_at < $8 or $8 is null)
-          and (created_at, id) < ($9, $10)
+        where ", filtered!(), " and (created_at, id) < ($9, $10)
         order by created_at desc, id desc limit $11"];
+    EXPORT_BEFORE = "audit.export_before" ["select ", columns!(), " from audit_logs
+        where ", filtered!(), " and chain_index is null and (created_at, id) > ($9, $10)
+        order by created_at, id limit $11"];
+    EXPORT = "audit.export" ["select ", columns!(), " from audit_logs
+        where ", filtered!(), " and chain_index > $9 order by chain_index limit $10"];
 }
 
-/// How much attention an event wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The ordinary course.
-    Info,
-    /// Worth a look.
-    Warning,
-    /// Somebody should look now.
-    Critical,
-}
-
-impl Severity {
-    /// Every value, rising.
-    pub const ALL: &'static [Self] = &[Self::Info, Self::Warning, Self::Critical];
-
-    /// The stable word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Severity {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|s| s.as_str() == word).ok_or_else(|| format!("unknown severity: {word}"))
-    }
-}
+pub use model::{AuditKind, Severity};
 
 /// An event to record.
 #[derive(Clone, Debug)]
 pub struct NewAuditEvent<'a> {
-    /// What was done: `call.started`, `webhook.rejected`.
-    pub kind: &'a str,
+    /// What was done.
+    pub kind: AuditKind,
     /// How much attention it wants.
     pub severity: Severity,
     /// Who did it: `user:…`, `key:…`, `carrier:exotel`, `system`.
@@ -84,7 +56,8 @@ pub struct NewAuditEvent<'a> {
     pub object_kind: Option<&'a str>,
     /// To which one.
     pub object_id: Option<&'a str>,
-    /// The particulars: a JSON object without secrets, phone numbers and words of callers.
+    /// The particulars: a JSON object without secrets, phone numbers and words of callers. A number that is not an
+    /// integer is kept as its text.
     pub data: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -96,7 +69,7 @@ pub struct AuditEvent {
     /// Whose it is; `None` when no tenant was known.
     pub tenant: Option<TenantId>,
     /// What was done.
-    pub kind: String,
+    pub kind: AuditKind,
     /// How much attention it wants.
     pub severity: Severity,
     /// Who did it.
@@ -113,13 +86,17 @@ pub struct AuditEvent {
     pub data: serde_json::Map<String, serde_json::Value>,
     /// When.
     pub created_at: DateTime<Utc>,
+    /// Its place in the chain of its tenant; `None` for one from before there were chains.
+    pub index: Option<u64>,
+    /// SHA-256 over this event and the hash of the one before.
+    pub hash: Option<[u8; 32]>,
 }
 
 /// Which events to list. `Default` lists all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AuditFilter<'a> {
     /// Only of this kind.
-    pub kind: Option<&'a str>,
+    pub kind: Option<AuditKind>,
     /// Only of this severity.
     pub severity: Option<Severity>,
     /// Only by this actor.
@@ -138,7 +115,7 @@ fn event(row: &Row) -> Result<AuditEvent, Error> {
     Ok(AuditEvent {
         id: row.get("id")?,
         tenant: row.id_opt("tenant_id")?,
-        kind: row.get("kind")?,
+        kind: row.word("kind")?,
         severity: row.word("severity")?,
         actor: row.get("actor")?,
         ip: row.word_opt("ip")?,
@@ -147,29 +124,36 @@ fn event(row: &Row) -> Result<AuditEvent, Error> {
         object_id: row.get("object_id")?,
         data: row.json("data")?,
         created_at: row.get("created_at")?,
+        index: row.unsigned_opt("chain_index")?,
+        hash: row.hash_opt("hash")?,
     })
 }
 
-/// Records an event, in the transaction of the change it tells of.
+/// Records an event in the transaction of the change it tells of. It is written just before the commit (a list in the
+/// same transaction does not show it yet), so that the lock on the tenant's chain is held for the shortest time.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Conflict`] when the transaction has recorded a thousand already.
 pub async fn record(tx: &mut impl AnyTx, new: &NewAuditEvent<'_>, now: DateTime<Utc>) -> Result<Uuid, Error> {
     let id = ids::new(now)?;
-    sql(&RECORD)
-        .bind(id)
-        .bind(tx.tenant_if_any())
-        .bind(new.kind)
-        .bind(new.severity.as_str())
-        .bind(new.actor)
-        .bind(new.ip.map(|ip| ip.to_string()))
-        .bind(new.request_id)
-        .bind(new.object_kind)
-        .bind(new.object_id)
-        .bind(serde_json::Value::Object(new.data.clone()))
-        .bind(now)
-        .run(tx)
-        .await?;
+    let tenant = tx.tenant_if_any();
+    let pending = &mut tx.raw().audit;
+    if pending.len() >= PENDING_MAX {
+        return Err(Error::Conflict("too many audit events in one transaction"));
+    }
+    pending.push(Pending {
+        id,
+        tenant,
+        kind: new.kind.as_str(),
+        severity: new.severity.as_str(),
+        actor: storable_text(new.actor),
+        ip: new.ip.map(|ip| ip.to_string()),
+        request_id: new.request_id.map(storable_text),
+        object_kind: new.object_kind.map(storable_text),
+        object_id: new.object_id.map(storable_text),
+        data: storable(serde_json::Value::Object(new.data.clone())),
+        created_at: now,
+    });
     Ok(id)
 }
 
@@ -178,14 +162,96 @@ pub async fn record(tx: &mut impl AnyTx, new: &NewAuditEvent<'_>, now: DateTime<
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, filter: &AuditFilter<'_>, page: PageRequest) -> Result<Page<AuditEvent>, Error> {
-    let list = sql(&LIST)
-        .bind(tx.tenant())
-        .bind(filter.kind)
-        .bind(filter.severity.map(Severity::as_str))
-        .bind(filter.actor)
-        .bind(filter.object_kind)
-        .bind(filter.object_id)
-        .bind(filter.created_from)
-        .bind(filter.created_before);
-    page.fetch(list, tx, event, |e| (e.created_at, e.id)).await
+    page.fetch(filter.bind(sql(&LIST), tx.tenant()), tx, event, |e| (e.created_at, e.id)).await
+}
+
+impl AuditFilter<'_> {
+    fn bind(&self, sql: Sql, tenant: TenantId) -> Sql {
+        sql.bind(tenant)
+            .bind(self.kind.map(AuditKind::as_str))
+            .bind(self.severity.map(Severity::as_str))
+            .bind(self.actor)
+            .bind(self.object_kind)
+            .bind(self.object_id)
+            .bind(self.created_from)
+            .bind(self.created_before)
+    }
+}
+
+/// Where a page of [`export`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportPosition(Position);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    /// Among the events from before there were chains.
+    Before { at: DateTime<Utc>, id: Uuid },
+    /// In the chain: index of the last one given out.
+    Chain { index: i64 },
+}
+
+/// A page of [`export`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exported {
+    /// At most five hundred.
+    pub events: Vec<AuditEvent>,
+    /// Where the next page begins; `None` = this was the last.
+    pub next: Option<ExportPosition>,
+}
+
+/// The tenant's events in the order of their chain, those from before there were chains first: a page after `after`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn export(tx: &mut Tx, filter: &AuditFilter<'_>, after: Option<ExportPosition>) -> Result<Exported, Error> {
+    let tenant = tx.tenant();
+    let mut events = Vec::new();
+    let mut last_index = -1;
+    match after.map(|position| position.0) {
+        Some(Position::Chain { index }) => last_index = index,
+        position => {
+            let (at, id) = match position {
+                Some(Position::Before { at, id }) => (at, id),
+                Some(Position::Chain { .. }) | None => (DateTime::UNIX_EPOCH, Uuid::nil()),
+            };
+            let before = filter.bind(sql(&EXPORT_BEFORE), tenant);
+            events = before.bind(at).bind(id).bind(EXPORT_ROWS).all(tx, event).await?;
+        }
+    }
+    let room = EXPORT_ROWS - i64::try_from(events.len()).map_err(Error::broken)?;
+    if room > 0 {
+        let chained = filter.bind(sql(&EXPORT), tenant).bind(last_index).bind(room).all(tx, event).await?;
+        events.extend(chained);
+    }
+    let full = i64::try_from(events.len()).map_err(Error::broken)? >= EXPORT_ROWS;
+    let next = events.last().filter(|_| full).map(|last| {
+        ExportPosition(match last.index.and_then(|index| i64::try_from(index).ok()) {
+            Some(index) => Position::Chain { index },
+            None => Position::Before { at: last.created_at, id: last.id },
+        })
+    });
+    Ok(Exported { events, next })
+}
+
+/// Deletes the events of a tenant (or of no tenant) that are older than `before`, as far as no younger one comes before
+/// them in the chain; how many. The chain's anchor moves first, so the rest still checks. May be stopped at any time and
+/// repeated.
+///
+/// # Errors
+/// When the database fails; [`Error::Busy`] when another run is at it.
+pub async fn purge_before(
+    store: &Store,
+    tenant: impl Into<Option<TenantId>>,
+    before: DateTime<Utc>,
+) -> Result<u64, Error> {
+    audit_chain::purge_before(store, tenant.into(), before).await
+}
+
+/// [`purge_before`] for every tenant and for events of no tenant, with an event that tells of it in each chain that lost
+/// some; how many.
+///
+/// # Errors
+/// As [`purge_before`].
+pub async fn purge_all_before(store: &Store, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64, Error> {
+    audit_chain::purge_all_before(store, before, now).await
 }

@@ -1,15 +1,12 @@
 //! What must be on record when a call is over, whoever noticed: an audit event, and a message for those who wait for it.
 //! In the transaction that ends the call.
 
-use crate::audit::{self, NewAuditEvent, Severity};
+use crate::audit::{self, AuditKind, NewAuditEvent, Severity};
 use crate::{Error, Tx, outbox};
 use chrono::{DateTime, Utc};
 use model::{CallId, EndedReason};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
-
-/// Name of both the event and the message.
-const CALL_ENDED: &str = "call.ended";
 
 /// Who says that the call is over.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +48,7 @@ pub async fn tell(
         ("duration_ms".to_owned(), Value::from(duration_ms)),
     ]);
     let event = NewAuditEvent {
-        kind: CALL_ENDED,
+        kind: AuditKind::CallEnded,
         severity: teller.severity,
         actor: teller.actor,
         ip: teller.ip,
@@ -61,5 +58,5 @@ pub async fn tell(
         data: facts.clone(),
     };
     audit::record(tx, &event, now).await?;
-    outbox::push(tx, CALL_ENDED, facts, now).await.map(|_| ())
+    outbox::push(tx, AuditKind::CallEnded.as_str(), facts, now).await.map(|_| ())
 }

@@ -1,6 +1,6 @@
 //! Calls. A call goes queued or ringing → in-progress → a final status, each step once whoever asks and however often.
 
-use crate::sql::{Row, sql, statements, to_json};
+use crate::sql::{Row, Statement, sql, statements, to_json};
 use crate::{Error, Page, PageRequest, SystemTx, Tx, ids};
 use chrono::{DateTime, Duration, Utc};
 use model::{AgentId, CallDirection, CallId, CallStatus, CarrierKind, E164, EndedReason, PhoneNumberId, TenantId};
@@ -21,6 +21,23 @@ macro_rules! columns {
     };
 }
 
+// The condition stated first has an index that begins with it; "or null" alone would use none.
+macro_rules! listed {
+    ($first:literal) => {
+        concat!(
+            "select ",
+            columns!(),
+            " from calls where tenant_id = $1",
+            $first,
+            " and created_at >= $8 and (created_at, id) < ($9, $10)
+              and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null) and (direction = $4 or $4 is null)
+              and (from_number = $5 or $5 is null) and (to_number = $6 or $6 is null)
+              and (phone_number_id = $7 or $7 is null)
+            order by created_at desc, id desc limit $11"
+        )
+    };
+}
+
 statements! {
     CREATE = "calls.create" ["insert into calls
         (id, tenant_id, agent_id, phone_number_id, carrier, carrier_call_id, direction, from_number, to_number, status,
@@ -30,11 +47,12 @@ statements! {
     EXISTING = "calls.existing" ["select ", columns!(), " from calls
         where tenant_id = $1 and carrier = $2 and carrier_call_id = $3"];
     GET = "calls.get" ["select ", columns!(), " from calls where tenant_id = $1 and id = $2"];
-    LIST = "calls.list" ["select ", columns!(), " from calls
-        where tenant_id = $1 and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null)
-          and (created_at >= $4 or $4 is null) and (created_at < $5 or $5 is null)
-          and (created_at, id) < ($6, $7)
-        order by created_at desc, id desc limit $8"];
+    LIST = "calls.list" [listed!("")];
+    LIST_FROM = "calls.list_from" [listed!(" and from_number = $5")];
+    LIST_TO = "calls.list_to" [listed!(" and to_number = $6")];
+    LIST_PHONE_NUMBER = "calls.list_phone_number" [listed!(" and phone_number_id = $7")];
+    LIST_AGENT = "calls.list_agent" [listed!(" and agent_id = $3")];
+    LIST_STATUS = "calls.list_status" [listed!(" and status = $2")];
     BEGIN_MEDIA = "calls.begin_media" ["update calls
         set status = 'in-progress', started_at = $3, owner_node = $4, owner_run = $5, lease_until = $6
         where tenant_id = $1 and id = $2 and status in ('queued', 'ringing')"];
@@ -168,16 +186,46 @@ pub enum CarrierEnd {
 }
 
 /// Which calls to list. `Default` lists all.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CallFilter {
     /// Only of this status.
     pub status: Option<CallStatus>,
     /// Only of this agent.
     pub agent: Option<AgentId>,
+    /// Only placed by this side.
+    pub direction: Option<CallDirection>,
+    /// Only from this number.
+    pub from: Option<E164>,
+    /// Only to this number.
+    pub to: Option<E164>,
+    /// Only of this number of ours.
+    pub phone_number: Option<PhoneNumberId>,
     /// Created at or after.
     pub created_from: Option<DateTime<Utc>>,
     /// Created before.
     pub created_before: Option<DateTime<Utc>>,
+}
+
+impl CallFilter {
+    /// The list that begins with the condition which few calls meet.
+    fn statement(&self) -> &'static Statement {
+        let live = self.status.is_some_and(|status| !status.is_final());
+        if self.from.is_some() {
+            &LIST_FROM
+        } else if live {
+            &LIST_STATUS
+        } else if self.to.is_some() {
+            &LIST_TO
+        } else if self.phone_number.is_some() {
+            &LIST_PHONE_NUMBER
+        } else if self.agent.is_some() {
+            &LIST_AGENT
+        } else if self.status.is_some() {
+            &LIST_STATUS
+        } else {
+            &LIST
+        }
+    }
 }
 
 fn call(row: &Row) -> Result<Call, Error> {
@@ -251,13 +299,16 @@ pub async fn get(tx: &mut Tx, id: CallId) -> Result<Call, Error> {
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, filter: &CallFilter, page: PageRequest) -> Result<Page<Call>, Error> {
-    let list = sql(&LIST)
+    let list = sql(filter.statement())
         .bind(tx.tenant())
         .bind(filter.status)
         .bind(filter.agent)
-        .bind(filter.created_from)
-        .bind(filter.created_before);
-    page.fetch(list, tx, call, |c| (c.created_at, c.id.into())).await
+        .bind(filter.direction)
+        .bind(filter.from.as_ref())
+        .bind(filter.to.as_ref())
+        .bind(filter.phone_number)
+        .bind(filter.created_from.unwrap_or(DateTime::UNIX_EPOCH));
+    page.before(filter.created_before).fetch(list, tx, call, |c| (c.created_at, c.id.into())).await
 }
 
 /// Media flows: the call is `owner`'s until the lease runs out. True exactly once; false when it began or ended before.
@@ -403,4 +454,57 @@ async fn once(tx: &mut Tx, id: CallId, changed: u64) -> Result<bool, Error> {
         get(tx, id).await?;
     }
     Ok(changed > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
+
+    /// What SQLite does for a statement.
+    async fn plan(database: &mut SqliteConnection, statement: &'static Statement) -> String {
+        let text = format!("explain query plan {}", statement.text(crate::Dialect::Sqlite));
+        let rows = sqlx::query(AssertSqlSafe(text)).fetch_all(database).await.expect("a plan");
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
+    }
+
+    #[tokio::test]
+    async fn each_list_is_read_from_its_index_in_order() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.expect("opens");
+        for text in [
+            include_str!("../../../migrations/0001_calls.up.sql"),
+            include_str!("../../../migrations/0007_call_filters.up.sql"),
+        ] {
+            database.execute(text).await.expect("made");
+        }
+        for (statement, index) in [
+            (&LIST, "calls_newest (tenant_id=? AND created_at>? AND (created_at,id)<(?,?))"),
+            (&LIST_FROM, "calls_from (tenant_id=? AND from_number=? AND created_at>? AND (created_at,id)<(?,?))"),
+            (&LIST_TO, "calls_to (tenant_id=? AND to_number=? AND created_at>? AND (created_at,id)<(?,?))"),
+            (
+                &LIST_PHONE_NUMBER,
+                "calls_phone_number (tenant_id=? AND phone_number_id=? AND created_at>? AND (created_at,id)<(?,?))",
+            ),
+            (&LIST_AGENT, "calls_agent (tenant_id=? AND agent_id=? AND created_at>? AND (created_at,id)<(?,?))"),
+            (&LIST_STATUS, "calls_status (tenant_id=? AND status=? AND created_at>? AND (created_at,id)<(?,?))"),
+        ] {
+            let plan = plan(&mut database, statement).await;
+            assert_eq!(plan, format!("SEARCH calls USING INDEX {index}"), "{}", statement.name);
+        }
+    }
+
+    #[test]
+    fn the_list_begins_with_the_condition_that_few_calls_meet() {
+        let number = E164::parse("+919876543210").ok();
+        let agent = Some(AgentId::from(Uuid::nil()));
+        let of = |filter: &CallFilter| filter.statement().name;
+        let live = CallFilter { status: Some(CallStatus::InProgress), agent, to: number.clone(), ..Default::default() };
+        assert_eq!(of(&live), "calls.list_status");
+        assert_eq!(of(&CallFilter { from: number.clone(), ..live }), "calls.list_from");
+        let ended = CallFilter { status: Some(CallStatus::Completed), ..Default::default() };
+        assert_eq!(of(&ended), "calls.list_status");
+        assert_eq!(of(&CallFilter { agent, ..ended.clone() }), "calls.list_agent");
+        assert_eq!(of(&CallFilter { to: number, agent, ..ended }), "calls.list_to");
+        assert_eq!(of(&CallFilter { direction: Some(CallDirection::Incoming), ..Default::default() }), "calls.list");
+    }
 }

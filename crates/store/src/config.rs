@@ -1,5 +1,6 @@
 //! Where the data lies and how many connections to it there are.
 
+use crate::Keyring;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -46,12 +47,14 @@ pub struct StoreConfig {
     pub statement_timeout: Duration,
     /// A statement that takes longer is logged with its name.
     pub slow_query: Duration,
+    /// What data keys are wrapped with.
+    pub keys: Keyring,
 }
 
 impl StoreConfig {
-    /// The defaults, for this address.
+    /// The defaults, for this address and these keys.
     #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
+    pub fn new(url: impl Into<String>, keys: Keyring) -> Self {
         Self {
             url: SecretString::from(url.into()),
             pool_max: 20,
@@ -60,6 +63,7 @@ impl StoreConfig {
             idle_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(30),
             slow_query: Duration::from_millis(500),
+            keys,
         }
     }
 }

@@ -82,6 +82,7 @@ fn translate(error: &sqlx::Error, meaning: Meaning) -> Error {
     match error {
         sqlx::Error::Database(refusal) => match refusal.kind() {
             sqlx::error::ErrorKind::UniqueViolation => Error::Conflict(meaning.conflict),
+            _ if breaks_row_policy(refusal.as_ref()) => Error::NotFound,
             sqlx::error::ErrorKind::ForeignKeyViolation => meaning.in_use.map_or(Error::NotFound, Error::Conflict),
             _ => by_code(refusal.code().as_deref().unwrap_or(""), error),
         },
@@ -92,6 +93,14 @@ fn translate(error: &sqlx::Error, meaning: Meaning) -> Error {
         }
         _ => Error::broken(text_of(error)),
     }
+}
+
+/// A new row that is not this tenant's, or an upsert that met another tenant's row. A missing grant has the same
+/// SQLSTATE; the function of the server that refused tells them apart (messages are translated).
+fn breaks_row_policy(refusal: &dyn sqlx::error::DatabaseError) -> bool {
+    refusal
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .is_some_and(|refusal| refusal.code() == "42501" && refusal.routine() == Some("ExecWithCheckOptions"))
 }
 
 /// SQLSTATE of PostgreSQL (five characters; appendix A of its manual) or extended result code of SQLite (a number;

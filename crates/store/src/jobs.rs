@@ -1,10 +1,14 @@
 //! Jobs: work for later. Enqueued in the transaction of the change that needs it; claimed under a lease by one runner at
 //! a time; what a runner does after losing its lease has no effect. A job may run more than once: jobs are idempotent.
 
+use crate::row_security::Identity;
 use crate::sql::{Row, sql, statements};
+use crate::vault::{self, Place};
 use crate::{AnyTx, Error, Page, PageRequest, SystemTx, ids};
 use chrono::{DateTime, Duration, Utc};
 use model::{JobId, TenantId};
+use secrecy::ExposeSecret as _;
+use secrecy::zeroize::Zeroizing;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,7 +24,7 @@ const DEDUP_LOOKS_MAX: usize = 3;
 macro_rules! columns {
     () => {
         "id, tenant_id, queue, name, dedup_key, payload, attempts, attempts_max, run_at, lease_owner, lease_until, state,
-        last_error, created_at, updated_at"
+        last_error, created_at, updated_at, sealed"
     };
 }
 
@@ -33,8 +37,9 @@ macro_rules! held {
 
 statements! {
     ENQUEUE = "jobs.enqueue" ["insert into jobs
-        (id, tenant_id, queue, name, dedup_key, payload, attempts, attempts_max, run_at, state, created_at, updated_at)
-        values ($1, $2, $3, $4, $5, $6, 0, $7, $8, 'queued', $9, $9)
+        (id, tenant_id, queue, name, dedup_key, payload, attempts, attempts_max, run_at, state, created_at, updated_at,
+            sealed)
+        values ($1, $2, $3, $4, $5, $6, 0, $7, $8, 'queued', $9, $9, $10)
         on conflict (name, dedup_key) where state in ('queued', 'running') do nothing returning id"];
     EXISTING = "jobs.existing" ["select id from jobs
         where name = $1 and dedup_key = $2 and state in ('queued', 'running')"];
@@ -53,7 +58,7 @@ statements! {
         where id in (select id from candidates) returning ", columns!()];
     HEARTBEAT = "jobs.heartbeat" ["update jobs set lease_until = $4 where ", held!()];
     COMPLETE = "jobs.complete" ["update jobs
-        set state = 'done', lease_owner = null, lease_until = null, last_error = null, updated_at = $4
+        set state = 'done', lease_owner = null, lease_until = null, last_error = null, sealed = null, updated_at = $4
         where ", held!()];
     RETRY = "jobs.retry" ["update jobs
         set state = case when attempts >= attempts_max then 'dead' else 'queued' end,
@@ -116,8 +121,8 @@ impl FromStr for JobState {
     }
 }
 
-/// A job.
-#[derive(Clone, Debug, PartialEq)]
+/// A job. Printing it does not print what it is about.
+#[derive(Clone, PartialEq)]
 pub struct Job {
     /// Its id.
     pub id: JobId,
@@ -131,6 +136,8 @@ pub struct Job {
     pub dedup_key: Option<String>,
     /// With what: a JSON object.
     pub payload: serde_json::Value,
+    /// The sealed part, opened. Only a claimed job has it; it goes when the job is done.
+    pub secret: Option<serde_json::Value>,
     /// How often it was claimed, this time included.
     pub attempts: u32,
     /// How often it may be.
@@ -151,8 +158,8 @@ pub struct Job {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A job to enqueue.
-#[derive(Clone, Debug)]
+/// A job to enqueue. Printing it does not print what it is about.
+#[derive(Clone)]
 pub struct NewJob<'a> {
     /// Which runners take it.
     pub queue: &'a str,
@@ -163,10 +170,30 @@ pub struct NewJob<'a> {
     pub dedup_key: Option<String>,
     /// With what.
     pub payload: serde_json::Map<String, serde_json::Value>,
+    /// What of it must not be readable in the database: codes, links with tokens.
+    pub sealed: Option<serde_json::Value>,
     /// How often it may be claimed.
     pub attempts_max: u32,
     /// Not before.
     pub run_at: DateTime<Utc>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("queue", &self.queue)
+            .field("attempts", &self.attempts)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NewJob<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewJob").field("name", &self.name).field("queue", &self.queue).finish_non_exhaustive()
+    }
 }
 
 /// What [`enqueue`] found.
@@ -199,6 +226,7 @@ fn job(row: &Row) -> Result<Job, Error> {
         name: row.get("name")?,
         dedup_key: row.get("dedup_key")?,
         payload: row.get("payload")?,
+        secret: None,
         attempts: row.unsigned("attempts")?,
         attempts_max: row.unsigned("attempts_max")?,
         run_at: row.get("run_at")?,
@@ -214,11 +242,19 @@ fn job(row: &Row) -> Result<Job, Error> {
 /// Adds a job to the transaction: it exists when the change exists. In a tenant's transaction it is the tenant's.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Conflict`] when the sealed part is longer than 64 KiB; when the database fails.
 pub async fn enqueue(tx: &mut impl AnyTx, new: &NewJob<'_>, now: DateTime<Utc>) -> Result<Enqueued, Error> {
+    let id = ids::new(now)?;
+    let sealed = match &new.sealed {
+        None => None,
+        Some(value) => {
+            let text = Zeroizing::new(value.to_string());
+            Some(vault::seal_as(tx.raw(), None, sealed_place(id), text.as_bytes(), now).await?)
+        }
+    };
     for _ in 0..DEDUP_LOOKS_MAX {
         let inserted = sql(&ENQUEUE)
-            .bind(ids::new(now)?)
+            .bind(id)
             .bind(tx.tenant_if_any())
             .bind(new.queue)
             .bind(new.name)
@@ -227,12 +263,16 @@ pub async fn enqueue(tx: &mut impl AnyTx, new: &NewJob<'_>, now: DateTime<Utc>) 
             .bind(new.attempts_max.max(1))
             .bind(new.run_at)
             .bind(now)
+            .bind(sealed.clone())
             .one(tx, |row| row.id("id"))
             .await?;
         if let Some(id) = inserted {
             return Ok(Enqueued::New(id));
         }
-        let existing = sql(&EXISTING).bind(new.name).bind(new.dedup_key.as_deref()).one(tx, |row| row.id("id")).await?;
+        // Keys are not per tenant: the job in the way may be one that this tenant does not see.
+        let mut system = tx.raw().acting(Identity::System);
+        let existing =
+            sql(&EXISTING).bind(new.name).bind(new.dedup_key.as_deref()).one(&mut system, |row| row.id("id")).await?;
         if let Some(id) = existing {
             return Ok(Enqueued::Existing(id));
         }
@@ -264,9 +304,39 @@ pub async fn claim(
     for index in 0..QUEUES_MAX {
         claim = claim.bind(*queues.get(index).unwrap_or(first));
     }
-    let mut jobs = claim.bind(limit.clamp(1, CLAIM_MAX)).all(tx, job).await?;
-    jobs.sort_by_key(|job| (job.run_at, job.id));
+    let mut claimed = claim.bind(limit.clamp(1, CLAIM_MAX)).all(tx, |row| Ok((job(row)?, row.get("sealed")?))).await?;
+    claimed.sort_by_key(|(job, _)| (job.run_at, job.id));
+    let mut jobs = Vec::with_capacity(claimed.len());
+    for (mut job, sealed) in claimed {
+        match open_secret(tx, job.id, sealed).await {
+            Ok(secret) => {
+                job.secret = secret;
+                jobs.push(job);
+            }
+            // One such job must not keep the others from being run.
+            Err(Error::Broken(_)) => {
+                dead(tx, job.id, owner, "its sealed part does not open", now).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     Ok(jobs)
+}
+
+fn sealed_place(job: uuid::Uuid) -> Place {
+    Place { table: "jobs", column: "sealed", row: job }
+}
+
+async fn open_secret(
+    tx: &mut SystemTx,
+    job: JobId,
+    sealed: Option<Vec<u8>>,
+) -> Result<Option<serde_json::Value>, Error> {
+    let Some(sealed) = sealed else { return Ok(None) };
+    let opened = vault::open(tx, sealed_place(job.into()), &sealed).await?;
+    let value =
+        serde_json::from_slice(opened.expose_secret()).map_err(|_| Error::broken("a sealed part is no JSON"))?;
+    Ok(Some(value))
 }
 
 /// The runner still works on it. False when the lease was lost: stop.

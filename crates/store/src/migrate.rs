@@ -2,33 +2,70 @@
 //! its way back. Several processes may start at once: the first takes the lock, the others find nothing left to do.
 
 use crate::error::text_of;
+use crate::row_security::Identity;
 use crate::sql::{Row, sql, statements};
 use crate::tx::{Connection, Raw};
-use crate::{Error, Store, SystemTx};
+use crate::{Dialect, Error, Store};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+
+/// One file of a step.
+struct Part {
+    /// The database it is for; `None` = both.
+    only: Option<Dialect>,
+    text: &'static str,
+}
 
 struct Migration {
     version: i64,
     name: &'static str,
-    up: &'static str,
-    down: &'static str,
+    up: &'static [Part],
+    down: &'static [Part],
 }
 
-/// `migrations/NNNN_name.up.sql` and its `.down.sql`.
+/// `both` is `migrations/NNNN_name.up.sql`, `sqlite` and `postgres` are `NNNN_name.sqlite.up.sql` and
+/// `NNNN_name.postgres.up.sql`, which run after it in the same transaction; each with its `.down.sql`.
+macro_rules! part {
+    ($name:literal, both, $way:literal) => {
+        Part { only: None, text: include_str!(concat!("../../../migrations/", $name, ".", $way, ".sql")) }
+    };
+    ($name:literal, sqlite, $way:literal) => {
+        Part {
+            only: Some(Dialect::Sqlite),
+            text: include_str!(concat!("../../../migrations/", $name, ".sqlite.", $way, ".sql")),
+        }
+    };
+    ($name:literal, postgres, $way:literal) => {
+        Part {
+            only: Some(Dialect::Postgres),
+            text: include_str!(concat!("../../../migrations/", $name, ".postgres.", $way, ".sql")),
+        }
+    };
+}
+
 macro_rules! migrations {
-    ($($version:literal $name:literal),* $(,)?) => {
+    ($($version:literal $name:literal [$($part:ident)*];)*) => {
         &[$(Migration {
             version: $version,
             name: $name,
-            up: include_str!(concat!("../../../migrations/", $name, ".up.sql")),
-            down: include_str!(concat!("../../../migrations/", $name, ".down.sql")),
+            up: &[$(part!($name, $part, "up")),*],
+            down: &[$(part!($name, $part, "down")),*],
         }),*]
     };
 }
 
-/// In order. A step that has run anywhere is never edited: a new one follows.
-const MIGRATIONS: &[Migration] = migrations![1 "0001_calls"];
+/// In order. A step that has run anywhere is never edited: a new one follows. Since `0006_row_security` a table with
+/// `tenant_id` is created together with its policies and grants, and a step that touches rows of such a table must first
+/// `set local role caly_system`: the owner of the tables sees no row.
+const MIGRATIONS: &[Migration] = migrations![
+    1 "0001_calls" [both];
+    2 "0002_identity" [both sqlite postgres];
+    3 "0003_secrets" [both];
+    4 "0004_audit_chain" [both sqlite postgres];
+    5 "0005_idempotency" [both];
+    6 "0006_row_security" [postgres];
+    7 "0007_call_filters" [both];
+];
 
 /// Held by PostgreSQL until the end of the step's transaction. The number is `caly` in ASCII.
 const LOCK: &str = "select pg_advisory_xact_lock(1667329145)";
@@ -90,6 +127,38 @@ pub enum MigrateError {
         /// What the database said.
         cause: String,
     },
+    /// A role that row policies are written for is not there.
+    #[error(
+        "the database has no role {role}: as an administrator run: create role {role} nologin; and grant it to this program's account"
+    )]
+    RoleMissing {
+        /// Its name.
+        role: &'static str,
+    },
+    /// A role that row policies are written for may pass by them.
+    #[error(
+        "the role {role} is a superuser or has BYPASSRLS: row policies would not hold; run: alter role {role} nosuperuser nobypassrls"
+    )]
+    RoleUnbound {
+        /// Its name.
+        role: &'static str,
+    },
+    /// This program's account may not act as a role that it needs.
+    #[error("this program's account may not act as {role}: as an administrator run: grant {role} to ACCOUNT")]
+    RoleNotGranted {
+        /// Its name.
+        role: &'static str,
+    },
+    /// Data keys were wrapped with a key that this program was not given.
+    #[error(
+        "{count} data key(s) were wrapped with another ENCRYPTION_KEY (beginning with {kek_id}): give that one, or give it as the previous key"
+    )]
+    UnknownKey {
+        /// How many.
+        count: u64,
+        /// Which one: the first 8 bytes of its SHA-256, in hexadecimal.
+        kek_id: String,
+    },
     /// The database failed otherwise.
     #[error(transparent)]
     Store(#[from] Error),
@@ -138,9 +207,30 @@ fn applied(row: &Row) -> Result<Applied, Error> {
     })
 }
 
+impl Part {
+    fn is_for(&self, dialect: Dialect) -> bool {
+        self.only.is_none_or(|only| only == dialect)
+    }
+}
+
 impl Migration {
-    fn checksum(&self) -> [u8; 32] {
-        Sha256::digest(self.up.as_bytes()).into()
+    /// What runs on this database to go forth, in order.
+    fn up(&self, dialect: Dialect) -> impl Iterator<Item = &'static str> {
+        self.up.iter().filter(move |part| part.is_for(dialect)).map(|part| part.text)
+    }
+
+    /// What runs to go back: the other way round.
+    fn down(&self, dialect: Dialect) -> impl Iterator<Item = &'static str> {
+        self.down.iter().rev().filter(move |part| part.is_for(dialect)).map(|part| part.text)
+    }
+
+    /// Of the texts that run on this database.
+    fn checksum(&self, dialect: Dialect) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for text in self.up(dialect) {
+            hash.update(text.as_bytes());
+        }
+        hash.finalize().into()
     }
 }
 
@@ -152,16 +242,22 @@ impl Store {
     pub async fn migrate_up(&self, now: DateTime<Utc>) -> Result<usize, MigrateError> {
         let mut count = 0;
         loop {
-            let mut tx = self.begin_step().await?;
-            let history = history(&mut tx).await?;
-            verify(&history)?;
+            let mut raw = self.begin_step().await?;
+            let history = history(&mut raw).await?;
+            verify(&history, self.dialect())?;
             let Some(next) = MIGRATIONS.iter().find(|m| history.iter().all(|a| a.version != m.version)) else {
-                end(tx).await?;
+                end(raw).await?;
                 return Ok(count);
             };
-            let mut tx = execute(tx, next.name, next.up).await?;
-            sql(&RECORD).bind(next.version).bind(next.name).bind(next.checksum()).bind(now).run(&mut tx).await?;
-            end(tx).await?;
+            let mut raw = execute(raw, next.name, next.up(self.dialect())).await?;
+            sql(&RECORD)
+                .bind(next.version)
+                .bind(next.name)
+                .bind(next.checksum(self.dialect()))
+                .bind(now)
+                .run(&mut raw.acting(Identity::Login))
+                .await?;
+            end(raw).await?;
             tracing::info!(migration = next.name, "migrated up");
             count += 1;
         }
@@ -177,18 +273,18 @@ impl Store {
         }
         let mut count = 0;
         loop {
-            let mut tx = self.begin_step().await?;
-            let history = history(&mut tx).await?;
-            verify(&history)?;
+            let mut raw = self.begin_step().await?;
+            let history = history(&mut raw).await?;
+            verify(&history, self.dialect())?;
             let newest =
                 MIGRATIONS.iter().rev().find(|m| m.version > to && history.iter().any(|a| a.version == m.version));
             let Some(step) = newest else {
-                end(tx).await?;
+                end(raw).await?;
                 return Ok(count);
             };
-            let mut tx = execute(tx, step.name, step.down).await?;
-            sql(&FORGET).bind(step.version).run(&mut tx).await?;
-            end(tx).await?;
+            let mut raw = execute(raw, step.name, step.down(self.dialect())).await?;
+            sql(&FORGET).bind(step.version).run(&mut raw.acting(Identity::Login)).await?;
+            end(raw).await?;
             tracing::info!(migration = step.name, "migrated down");
             count += 1;
         }
@@ -199,13 +295,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn migrate_status(&self) -> Result<Vec<MigrationStatus>, MigrateError> {
-        let mut tx = self.begin_step().await?;
-        let history = history(&mut tx).await?;
-        end(tx).await?;
+        let mut raw = self.begin_step().await?;
+        let history = history(&mut raw).await?;
+        end(raw).await?;
         let known = MIGRATIONS.iter().map(|m| {
             let state = match history.iter().find(|a| a.version == m.version) {
                 None => MigrationState::Pending,
-                Some(a) if a.checksum != m.checksum() => MigrationState::Altered,
+                Some(a) if a.checksum != m.checksum(self.dialect()) => MigrationState::Altered,
                 Some(a) => MigrationState::Applied { at: a.at },
             };
             MigrationStatus { version: m.version, name: m.name.to_owned(), state }
@@ -220,24 +316,27 @@ impl Store {
         Ok(all)
     }
 
-    /// Whether the schema is exactly this program's. A server asks before it serves.
+    /// Whether the schema is exactly this program's, the roles are as the row policies need them, and the keys at rest
+    /// can be opened. A server asks before it serves.
     ///
     /// # Errors
-    /// [`MigrateError::Unknown`], [`MigrateError::Altered`] or [`MigrateError::Pending`].
+    /// [`MigrateError`].
     pub async fn migrate_check(&self) -> Result<(), MigrateError> {
-        let mut tx = self.begin_step().await?;
-        let history = history(&mut tx).await?;
-        end(tx).await?;
-        verify(&history)?;
+        let mut raw = self.begin_step().await?;
+        let history = history(&mut raw).await?;
+        end(raw).await?;
+        verify(&history, self.dialect())?;
         let mut pending = MIGRATIONS.iter().filter(|m| history.iter().all(|a| a.version != m.version));
         match pending.next() {
-            None => Ok(()),
-            Some(first) => Err(MigrateError::Pending { count: pending.count() + 1, first: first.name }),
+            None => {}
+            Some(first) => return Err(MigrateError::Pending { count: pending.count() + 1, first: first.name }),
         }
+        self.check_roles().await?;
+        self.check_keys().await
     }
 
     /// A transaction that holds the lock of migrations and sees their history.
-    async fn begin_step(&self) -> Result<SystemTx, MigrateError> {
+    async fn begin_step(&self) -> Result<Raw, MigrateError> {
         let mut raw = self.begin_write("store.migrate").await?;
         let prepared = match &mut raw.connection {
             Connection::Sqlite(c) => sqlx::raw_sql(HISTORY).execute(&mut **c).await.map(|_| ()),
@@ -253,7 +352,7 @@ impl Store {
             }
         };
         prepared.map_err(|error| MigrateError::Failed { name: "history", cause: text_of(&error) })?;
-        Ok(SystemTx::new(raw))
+        Ok(raw)
     }
 }
 
@@ -261,39 +360,42 @@ fn is_known(version: i64) -> bool {
     MIGRATIONS.iter().any(|m| m.version == version)
 }
 
-async fn history(tx: &mut SystemTx) -> Result<Vec<Applied>, Error> {
-    sql(&APPLIED).all(tx, applied).await
+async fn history(raw: &mut Raw) -> Result<Vec<Applied>, Error> {
+    sql(&APPLIED).all(&mut raw.acting(Identity::Login), applied).await
 }
 
-fn verify(history: &[Applied]) -> Result<(), MigrateError> {
+fn verify(history: &[Applied], dialect: Dialect) -> Result<(), MigrateError> {
     for ran in history {
         let Some(known) = MIGRATIONS.iter().find(|m| m.version == ran.version) else {
             return Err(MigrateError::Unknown { version: ran.version, name: ran.name.clone() });
         };
-        if ran.checksum != known.checksum() {
+        if ran.checksum != known.checksum(dialect) {
             return Err(MigrateError::Altered { version: ran.version, name: ran.name.clone() });
         }
     }
     Ok(())
 }
 
-async fn execute(tx: SystemTx, name: &'static str, text: &'static str) -> Result<SystemTx, MigrateError> {
-    let mut raw: Raw = tx.into_raw();
-    let done = match &mut raw.connection {
-        Connection::Sqlite(c) => sqlx::raw_sql(text).execute(&mut **c).await.map(|_| ()),
-        Connection::Postgres(c) => sqlx::raw_sql(text).execute(&mut **c).await.map(|_| ()),
-    };
-    match done {
-        Ok(()) => Ok(SystemTx::new(raw)),
-        Err(error) => {
+async fn execute(
+    mut raw: Raw,
+    name: &'static str,
+    texts: impl Iterator<Item = &'static str>,
+) -> Result<Raw, MigrateError> {
+    for text in texts {
+        let done = match &mut raw.connection {
+            Connection::Sqlite(c) => sqlx::raw_sql(text).execute(&mut **c).await.map(|_| ()),
+            Connection::Postgres(c) => sqlx::raw_sql(text).execute(&mut **c).await.map(|_| ()),
+        };
+        if let Err(error) = done {
             raw.rollback().await;
-            Err(MigrateError::Failed { name, cause: text_of(&error) })
+            return Err(MigrateError::Failed { name, cause: text_of(&error) });
         }
     }
+    Ok(raw)
 }
 
-async fn end(tx: SystemTx) -> Result<(), Error> {
-    tx.into_raw().end(Ok::<(), Error>(())).await
+async fn end(raw: Raw) -> Result<(), Error> {
+    raw.end(Ok::<(), Error>(())).await
 }
 
 #[cfg(test)]
@@ -305,7 +407,20 @@ mod tests {
         assert!(MIGRATIONS.is_sorted_by(|a, b| a.version < b.version));
         for migration in MIGRATIONS {
             assert!(migration.name.starts_with(&format!("{:04}_", migration.version)), "{}", migration.name);
-            assert!(!migration.down.trim().is_empty(), "{} has no way back", migration.name);
+            for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+                assert_eq!(migration.up(dialect).count(), migration.down(dialect).count(), "{}", migration.name);
+            }
+            assert!(migration.down.iter().all(|part| !part.text.trim().is_empty()), "{}", migration.name);
+        }
+    }
+
+    /// It has run in the field on both databases.
+    #[test]
+    fn the_first_step_is_as_it_ran() {
+        let first = &MIGRATIONS[0];
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            let hex: String = first.checksum(dialect).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, "861faf0804390e7b084fada8bd839cd63870d0a473c0b3d8d0b8c12cfdbda95e");
         }
     }
 }

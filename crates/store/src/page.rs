@@ -48,6 +48,14 @@ impl PageRequest {
         self.limit.clamp(1, PAGE_LIMIT_MAX)
     }
 
+    /// Only rows before this time, whatever the cursor says.
+    pub(crate) fn before(mut self, end: Option<DateTime<Utc>>) -> Self {
+        if let Some(end) = end.filter(|end| self.after.is_none_or(|after| *end < after.at)) {
+            self.after = Some(Cursor { at: end, id: Uuid::nil() });
+        }
+        self
+    }
+
     /// Binds cursor time, cursor id and limit, in this order, to the last three parameters of a list statement. The
     /// first page begins at the end of time: the comparison stays one range of the index.
     pub(crate) fn bind(self, sql: Sql) -> Sql {

@@ -241,6 +241,7 @@ pub async fn enqueue_storing(tx: &mut Tx, id: RecordingId, node: &str, now: Date
         name: STORE_JOB,
         dedup_key: Some(id.to_string()),
         payload,
+        sealed: None,
         attempts_max: STORE_ATTEMPTS_MAX,
         run_at: now,
     };

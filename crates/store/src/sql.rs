@@ -80,6 +80,9 @@ values! {
     u64 => Int, |v| i64::try_from(v).unwrap_or(i64::MAX);
     &str => Text, str::to_owned;
     String => Text, |v| v;
+    Vec<u8> => Bytes, |v| v;
+    &[u8] => Bytes, <[u8]>::to_vec;
+    [u8; 16] => Bytes, |v: [u8; 16]| v.to_vec();
     [u8; 32] => Bytes, |v: [u8; 32]| v.to_vec();
     Uuid => Uuid, |v| v;
     DateTime<Utc> => Time, |v| v;
@@ -90,6 +93,12 @@ values! {
     model::CallId => Uuid, Uuid::from;
     model::RecordingId => Uuid, Uuid::from;
     model::JobId => Uuid, Uuid::from;
+    model::UserId => Uuid, Uuid::from;
+    model::SessionId => Uuid, Uuid::from;
+    model::InvitationId => Uuid, Uuid::from;
+    model::ApiKeyId => Uuid, Uuid::from;
+    &model::EmailAddress => Text, |v: &model::EmailAddress| v.as_str().to_owned();
+    model::Role => Text, |v: model::Role| v.as_str().to_owned();
     &model::E164 => Text, |v: &model::E164| v.as_str().to_owned();
     model::CarrierKind => Text, |v: model::CarrierKind| v.as_str().to_owned();
     model::CallStatus => Text, |v: model::CallStatus| v.as_str().to_owned();
@@ -154,6 +163,7 @@ impl Sql {
     /// Runs it; the number of rows changed.
     pub(crate) async fn run(self, tx: &mut impl AnyTx) -> Result<u64, Error> {
         let raw = tx.raw();
+        raw.assume().await?;
         let entered = raw.enter();
         let (name, meaning) = (self.statement.name, self.meaning);
         let done = match &mut raw.connection {
@@ -197,6 +207,7 @@ impl Sql {
     }
 
     async fn rows(self, raw: &mut Raw) -> Result<Vec<Row>, Error> {
+        raw.assume().await?;
         let entered = raw.enter();
         let (name, meaning) = (self.statement.name, self.meaning);
         let rows = match &mut raw.connection {
@@ -285,6 +296,10 @@ impl Row {
 
     pub(crate) fn unsigned_opt<N: TryFrom<i64>>(&self, column: &str) -> Result<Option<N>, Error> {
         self.get::<Option<i64>>(column)?.map(|n| N::try_from(n).map_err(|_| unreadable(column))).transpose()
+    }
+
+    pub(crate) fn hash(&self, column: &str) -> Result<[u8; 32], Error> {
+        self.get::<Vec<u8>>(column)?.try_into().map_err(|_| unreadable(column))
     }
 
     pub(crate) fn hash_opt(&self, column: &str) -> Result<Option<[u8; 32]>, Error> {

@@ -2,10 +2,13 @@
 
 use crate::config::{self, Target};
 use crate::error::Meaning;
+use crate::row_security::Identity;
 use crate::tx::{Connection, Raw};
+use crate::vault::Vault;
 use crate::{Dialect, Error, OpenError, StoreConfig, SystemTx, Tx};
 use model::TenantId;
 use sqlx::{PgPool, SqlitePool};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Begins a reading transaction: everything it reads is of one moment, as in SQLite.
@@ -21,6 +24,7 @@ const SQLITE_BEGIN_WRITE: &str = "begin immediate";
 pub struct Store {
     pub(crate) pools: Pools,
     slow_query: Duration,
+    pub(crate) vault: Arc<Vault>,
 }
 
 #[derive(Clone)]
@@ -84,7 +88,7 @@ impl Store {
                 Pools::Sqlite { writer, readers }
             }
         };
-        Ok(Self { pools, slow_query: config.slow_query })
+        Ok(Self { pools, slow_query: config.slow_query, vault: Arc::new(Vault::new(config.keys.clone())) })
     }
 
     /// Runs a unit of work of this tenant. Committed when `work` returns `Ok`; rolled back when it returns `Err` or the
@@ -125,8 +129,28 @@ impl Store {
         F: AsyncFnOnce(&mut SystemTx) -> Result<T, E>,
         E: From<Error>,
     {
+        self.system_work(Mode::Write, name, work).await
+    }
+
+    /// Runs reads across tenants, all of one moment. Writing in it fails; it waits for no writer.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn system_read<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce(&mut SystemTx) -> Result<T, E>,
+        E: From<Error>,
+    {
+        self.system_work(Mode::Read, name, work).await
+    }
+
+    async fn system_work<T, E, F>(&self, mode: Mode, name: &'static str, work: F) -> Result<T, E>
+    where
+        F: AsyncFnOnce(&mut SystemTx) -> Result<T, E>,
+        E: From<Error>,
+    {
         let began = Instant::now();
-        let mut tx = SystemTx::new(self.begin(Mode::Write, name).await?);
+        let mut tx = SystemTx::new(self.begin(mode, name).await?);
         let outcome = work(&mut tx).await;
         let outcome = tx.into_raw().end(outcome).await;
         report(name, began, outcome.is_ok());
@@ -139,9 +163,7 @@ impl Store {
         E: From<Error>,
     {
         let began = Instant::now();
-        let mut raw = self.begin(mode, name).await?;
-        raw.bind_tenant(tenant).await?;
-        let mut tx = Tx::new(raw, tenant);
+        let mut tx = Tx::new(self.begin(mode, name).await?, tenant);
         let outcome = work(&mut tx).await;
         let outcome = tx.into_raw().end(outcome).await;
         report(name, began, outcome.is_ok());
@@ -160,8 +182,12 @@ impl Store {
             }
         };
         begun
-            .map(|connection| Raw::new(connection, name, self.slow_query))
+            .map(|connection| Raw::new(connection, name, self.slow_query, Arc::clone(&self.vault)))
             .map_err(|error| Error::from_driver(&error, name, Meaning::default()))
+    }
+
+    pub(crate) async fn begin_read(&self, name: &'static str) -> Result<Raw, Error> {
+        self.begin(Mode::Read, name).await
     }
 
     pub(crate) async fn begin_write(&self, name: &'static str) -> Result<Raw, Error> {
@@ -173,9 +199,9 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub async fn ping(&self) -> Result<(), Error> {
-        let mut tx = SystemTx::new(self.begin(Mode::Read, "store.ping").await?);
-        let outcome = tx.ping().await;
-        tx.into_raw().end(outcome).await
+        let mut raw = self.begin(Mode::Read, "store.ping").await?;
+        let outcome = raw.acting(Identity::Login).ping().await;
+        raw.end(outcome).await
     }
 
     /// Prepares every statement without running any, and says how many there are: proof that schema and program fit.
@@ -184,6 +210,13 @@ impl Store {
     /// [`Error::Broken`] naming the first statement that the database does not understand.
     pub async fn check_statements(&self) -> Result<usize, Error> {
         let mut raw = self.begin(Mode::Read, "store.check_statements").await?;
+        if let Connection::Sqlite(c) = &mut raw.connection {
+            // Preparing alone would trust the schema that this connection read earlier.
+            sqlx::raw_sql("select count(*) from sqlite_schema")
+                .execute(&mut **c)
+                .await
+                .map_err(|error| Error::from_driver(&error, "store.check_statements", Meaning::default()))?;
+        }
         let mut count = 0;
         for statement in crate::statements::all() {
             raw.prepare(statement).await?;

@@ -6,6 +6,9 @@ use chrono::{DateTime, Utc};
 use model::limits::TURNS_PER_CALL_MAX;
 use model::{CallId, TranscriptTurn};
 
+/// Most turns in a page: a turn has 16 KiB at most, and a page is one body.
+const PAGE_MAX: u32 = 200;
+
 statements! {
     APPEND = "turns.append" ["insert into turns
         (id, tenant_id, call_id, turn_index, role, text, intended, interrupted, started_ms, ended_ms, latency)
@@ -17,6 +20,8 @@ statements! {
         where turns.tenant_id = $2"];
     LIST = "turns.list" ["select turn_index, role, text, intended, interrupted, started_ms, ended_ms, latency from turns
         where tenant_id = $1 and call_id = $2 order by turn_index limit $3"];
+    PAGE = "turns.page" ["select turn_index, role, text, intended, interrupted, started_ms, ended_ms, latency from turns
+        where tenant_id = $1 and call_id = $2 and turn_index > $3 order by turn_index limit $4"];
 }
 
 fn turn(row: &Row) -> Result<TranscriptTurn, Error> {
@@ -69,4 +74,27 @@ pub async fn append(tx: &mut Tx, call: CallId, turns: &[TranscriptTurn], now: Da
 /// When the database fails.
 pub async fn list(tx: &mut Tx, call: CallId) -> Result<Vec<TranscriptTurn>, Error> {
     sql(&LIST).bind(tx.tenant()).bind(call).bind(TURNS_PER_CALL_MAX).all(tx, turn).await
+}
+
+/// Turns in order, those after `after`, at most `limit`, and whether more follow.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(
+    tx: &mut Tx,
+    call: CallId,
+    after: Option<u32>,
+    limit: u32,
+) -> Result<(Vec<TranscriptTurn>, bool), Error> {
+    let limit = limit.clamp(1, PAGE_MAX);
+    let mut turns = sql(&PAGE)
+        .bind(tx.tenant())
+        .bind(call)
+        .bind(after.map_or(-1, i64::from))
+        .bind(i64::from(limit) + 1)
+        .all(tx, turn)
+        .await?;
+    let more = turns.len() > limit as usize;
+    turns.truncate(limit as usize);
+    Ok((turns, more))
 }

@@ -1,10 +1,14 @@
 //! A unit of work in progress: a tenant's, or one that looks across tenants.
 
 use crate::error::Meaning;
+use crate::row_security::Identity;
 use crate::sql::{Statement, sql, statements};
-use crate::{Dialect, Error};
+use crate::vault::Vault;
+use crate::{Dialect, Error, audit_chain};
 use model::TenantId;
+pub(crate) use sealed::Sealed;
 use sqlx::{Postgres, Sqlite, Transaction};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 statements! {
@@ -24,11 +28,24 @@ pub struct Raw {
     /// No statement has failed or been dropped half-way. PostgreSQL turns the commit of a transaction with a failed
     /// statement into a rollback and reports success: see [`Raw::end`].
     pub(crate) intact: bool,
+    /// In whose hand the next statement is to run, and in whose the connection is; `None` while it changes.
+    wanted: Identity,
+    actual: Option<Identity>,
+    /// Opens and seals what is kept sealed.
+    pub(crate) vault: Arc<Vault>,
+    /// Audit events, written just before the commit.
+    pub(crate) audit: Vec<audit_chain::Pending>,
 }
 
 impl Raw {
-    pub(crate) const fn new(connection: Connection, name: &'static str, slow_query: Duration) -> Self {
-        Self { connection, name, slow_query, intact: true }
+    pub(crate) const fn new(
+        connection: Connection,
+        name: &'static str,
+        slow_query: Duration,
+        vault: Arc<Vault>,
+    ) -> Self {
+        let (wanted, actual) = (Identity::Login, Some(Identity::Login));
+        Self { connection, name, slow_query, intact: true, wanted, actual, vault, audit: Vec::new() }
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -43,22 +60,43 @@ impl Raw {
         Entered { began: Instant::now(), was_intact: std::mem::replace(&mut self.intact, false) }
     }
 
-    /// Row policies of PostgreSQL read the tenant from here; the setting ends with the transaction.
-    pub(crate) async fn bind_tenant(&mut self, tenant: TenantId) -> Result<(), Error> {
-        match &mut self.connection {
-            Connection::Sqlite(_) => Ok(()),
-            Connection::Postgres(c) => sqlx::query("-- store.tenant\nselect set_config('caly.tenant', $1, true)")
-                .bind(tenant.to_string())
+    /// Statements run as this identity, until [`AnyTx`] says otherwise.
+    pub(crate) const fn acting(&mut self, identity: Identity) -> Acting<'_> {
+        Acting { raw: self, identity }
+    }
+
+    /// Makes the connection act as whoever the next statement belongs to. Row policies of PostgreSQL look at role and
+    /// tenant; both end with the transaction. SQLite has neither.
+    pub(crate) async fn assume(&mut self) -> Result<(), Error> {
+        if self.actual == Some(self.wanted) {
+            return Ok(());
+        }
+        self.actual = None;
+        let (role, tenant) = self.wanted.settings();
+        if let Connection::Postgres(c) = &mut self.connection {
+            let was_intact = std::mem::replace(&mut self.intact, false);
+            sqlx::query("-- store.assume\nselect set_config('role', $1, true), set_config('caly.tenant', $2, true)")
+                .bind(role)
+                .bind(tenant)
                 .execute(&mut **c)
                 .await
-                .map(|_| ())
-                .map_err(|error| Error::from_driver(&error, "store.tenant", Meaning::default())),
+                .map_err(|error| Error::from_driver(&error, "store.assume", Meaning::default()))?;
+            self.intact = was_intact;
         }
+        self.actual = Some(self.wanted);
+        Ok(())
     }
 
     /// Commits after `Ok`, rolls back after `Err`.
-    pub(crate) async fn end<T, E: From<Error>>(self, outcome: Result<T, E>) -> Result<T, E> {
+    pub(crate) async fn end<T, E: From<Error>>(mut self, outcome: Result<T, E>) -> Result<T, E> {
         let name = self.name;
+        if outcome.is_ok()
+            && self.intact
+            && let Err(error) = audit_chain::write(&mut self).await
+        {
+            self.rollback().await;
+            return Err(error.into());
+        }
         let refused = |error: sqlx::Error| Error::from_driver(&error, name, Meaning::default());
         match outcome {
             Ok(_) if !self.intact => {
@@ -112,6 +150,7 @@ pub(crate) struct Entered {
 
 mod sealed {
     pub trait Sealed {
+        /// For a statement of this transaction: see [`super::Raw::assume`].
         fn raw(&mut self) -> &mut super::Raw;
     }
 }
@@ -155,18 +194,15 @@ impl SystemTx {
         Self { tx: Tx::new(raw, model::OrganisationId(uuid::Uuid::nil())) }
     }
 
-    /// Goes on as this tenant, in the same transaction.
+    /// Goes on as this tenant, in the same transaction. What is asked of this [`SystemTx`] afterwards is across tenants
+    /// again.
     ///
     /// # Errors
     /// When the database cannot be told.
     pub async fn tenant(&mut self, tenant: TenantId) -> Result<&mut Tx, Error> {
-        self.tx.raw.bind_tenant(tenant).await?;
         self.tx.tenant = tenant;
+        self.tx.raw().assume().await?;
         Ok(&mut self.tx)
-    }
-
-    pub(crate) async fn ping(&mut self) -> Result<(), Error> {
-        sql(&PING).run(self).await.map(|_| ())
     }
 
     pub(crate) fn into_raw(self) -> Raw {
@@ -174,8 +210,37 @@ impl SystemTx {
     }
 }
 
+/// A transaction in another hand for a few statements.
+pub(crate) struct Acting<'a> {
+    raw: &'a mut Raw,
+    identity: Identity,
+}
+
+impl sealed::Sealed for Acting<'_> {
+    fn raw(&mut self) -> &mut Raw {
+        self.raw.wanted = self.identity;
+        self.raw
+    }
+}
+
+impl AnyTx for Acting<'_> {
+    fn tenant_if_any(&self) -> Option<TenantId> {
+        match self.identity {
+            Identity::Tenant(tenant) => Some(tenant),
+            Identity::Login | Identity::System | Identity::Keeper => None,
+        }
+    }
+}
+
+impl Acting<'_> {
+    pub(crate) async fn ping(&mut self) -> Result<(), Error> {
+        sql(&PING).run(self).await.map(|_| ())
+    }
+}
+
 impl sealed::Sealed for Tx {
     fn raw(&mut self) -> &mut Raw {
+        self.raw.wanted = Identity::Tenant(self.tenant);
         &mut self.raw
     }
 }
@@ -188,6 +253,7 @@ impl AnyTx for Tx {
 
 impl sealed::Sealed for SystemTx {
     fn raw(&mut self) -> &mut Raw {
+        self.tx.raw.wanted = Identity::System;
         &mut self.tx.raw
     }
 }

@@ -77,6 +77,7 @@ async fn accept(
         })
 }
 
+/// In plain words, for the log. The layers around this router give the answer the one shape that all errors have.
 fn refuse(status: StatusCode, why: &'static str) -> Response {
     tracing::info!(status = status.as_u16(), why, "media socket refused");
     (status, [("content-type", "text/plain; charset=utf-8")], why).into_response()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use store::audit::Severity;
+use store::audit::{AuditKind, Severity};
 use store::call_ends::{self, Teller};
 use store::calls::Owner;
 use store::{Store, Tx, audit, call_events, calls, outbox, recordings, stream_tokens, turns};
@@ -156,7 +156,7 @@ impl Keeper {
                 if !calls::begin_media(tx, grant.call, &self.owner, now, LEASE).await? {
                     return Err(store::Error::Conflict("the call's media has begun before"));
                 }
-                audit_call(tx, "call.started", grant.call, Map::new(), now).await?;
+                audit_call(tx, AuditKind::CallStarted, grant.call, Map::new(), now).await?;
                 outbox::push(
                     tx,
                     "call.started",
@@ -288,7 +288,7 @@ async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), st
 
 async fn audit_call(
     tx: &mut Tx,
-    kind: &str,
+    kind: AuditKind,
     call: CallId,
     data: Map<String, Value>,
     now: DateTime<Utc>,
@@ -296,7 +296,7 @@ async fn audit_call(
     let object_id = call.to_string();
     let event = audit::NewAuditEvent {
         kind,
-        severity: audit::Severity::Info,
+        severity: Severity::Info,
         actor: "system",
         ip: None,
         request_id: None,

@@ -30,7 +30,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     report("recorded caller", voice.map(|_| "installed".to_owned()).map_err(|e| e.to_string()));
     let database = async {
         std::fs::create_dir_all(&config.data_dir).map_err(|e| e.to_string())?;
-        let store = Store::open(&config.store).await.map_err(|e| e.to_string())?;
+        let store = Store::open(&config.store().map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())?;
         let schema = match store.migrate_check().await {
             Ok(()) => Ok("up to date".to_owned()),
             Err(MigrateError::Pending { .. }) => Ok("its schema is brought up to date at the next start".to_owned()),

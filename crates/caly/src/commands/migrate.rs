@@ -28,7 +28,7 @@ pub(crate) enum Direction {
 /// When the database cannot be opened or a step fails; the step is then rolled back whole.
 pub(crate) async fn run(config: &Config, direction: &Direction) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&config.data_dir)?;
-    let store = Store::open(&config.store).await?;
+    let store = Store::open(&config.store()?).await?;
     match direction {
         Direction::Up => say(format!("{} migrations applied", store.migrate_up(clock::now()).await?)),
         Direction::Down { to } => say(format!("{} migrations taken back", store.migrate_down(*to).await?)),

@@ -1,5 +1,6 @@
 //! The commands of the binary, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod call;
 mod call_report;
@@ -7,6 +8,7 @@ pub(crate) mod check_config;
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod replay;
 pub(crate) mod serve;

@@ -6,6 +6,7 @@
 //! `CALY_TEST_POSTGRES=skip`. The built-in models are where `make models` puts them; without them those tests fail,
 //! unless `CALY_TEST_MODELS=skip`.
 
+mod account;
 mod place;
 mod post;
 mod program;
@@ -15,6 +16,8 @@ mod world;
 
 mod bucket;
 mod calls;
+mod canary;
+mod cluster;
 mod connect;
 mod connections;
 mod crash;
@@ -28,6 +31,10 @@ mod nodes;
 mod outage;
 mod replay;
 mod schema;
+mod schemathesis;
 mod settings;
+mod slow;
+mod tenant_walk;
+mod walk;
 mod webhook_fields;
 mod webhooks;

@@ -1,11 +1,13 @@
 //! A folder and a database for each test, gone when it ends.
 
+use crate::program::ENCRYPTION_KEY;
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use store::{Store, StoreConfig};
+use secrecy::SecretString;
+use store::{Keyring, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -98,7 +100,8 @@ impl Place {
 
     /// The database, with its schema.
     pub(crate) async fn open(&self) -> Store {
-        let config = StoreConfig { pool_max: 4, pool_min: 0, ..StoreConfig::new(self.url.as_str()) };
+        let keys = Keyring::from_hex(&SecretString::from(ENCRYPTION_KEY), None).expect("a key");
+        let config = StoreConfig { pool_max: 4, pool_min: 0, ..StoreConfig::new(self.url.as_str(), keys) };
         let store = Store::open(&config).await.expect("the database opens");
         store.migrate_up(now()).await.expect("migrated");
         store

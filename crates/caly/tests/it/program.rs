@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 
 /// What signs webhooks in these tests.
 pub(crate) const SECRET: &str = "a secret of the tests";
+/// What protects keys at rest in these tests.
+pub(crate) const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 /// A debug build on a busy machine is up within this time.
 const UP_WITHIN: Duration = Duration::from_secs(30);
 /// And has ended within this time, drains that the test waits for included.
@@ -30,6 +32,7 @@ pub(crate) fn command(place: &Place, arguments: &[&str], settings: &[(&str, &str
         .env("DB_POOL_MIN", "0")
         .env("PORT", "0")
         .env("CALY_MODELS_DIR", "/nonexistent")
+        .env("ENCRYPTION_KEY", ENCRYPTION_KEY)
         .env("EXOTEL_WEBHOOK_SECRET", SECRET);
     for (name, value) in settings {
         command.env(name, value);

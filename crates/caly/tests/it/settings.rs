@@ -74,12 +74,28 @@ async fn malformed_settings_are_all_named_at_once() {
 async fn production_is_not_open_by_omission() {
     let place = Place::sqlite();
     let refused = serve(&place, &[("CALY_ENV", "production"), ("EXOTEL_WEBHOOK_SECRET", "")]).await;
-    refused.complained(&["CALY_PUBLIC_URL is missing", "EXOTEL_WEBHOOK_SECRET is missing"]);
+    refused.complained(&["CALY_PUBLIC_URL is missing", "EXOTEL_WEBHOOK_SECRET is missing", "SMTP_HOST is missing"]);
     let half = [("NODE_ENV", "production"), ("EXOTEL_WEBHOOK_SECRET", HIDDEN)];
     let refused = serve(&place, &half).await;
     refused.complained(&["CALY_PUBLIC_URL is missing"]);
     assert!(!refused.stderr.contains(HIDDEN));
-    let whole = [("CALY_ENV", "production"), ("CALY_PUBLIC_URL", "https://caly.example"), ("CALY_HOST", "127.0.0.1")];
+    let whole = [
+        ("CALY_ENV", "production"),
+        ("CALY_PUBLIC_URL", "https://caly.example"),
+        ("CALY_HOST", "127.0.0.1"),
+        ("JWT_SECRET", "a secret of the tests, long enough to sign with"),
+        ("SMTP_HOST", "127.0.0.1"),
+        ("SMTP_FROM", "Caly <caly@example.org>"),
+    ];
+    for (missing, _) in &whole[3..] {
+        let rest: Vec<_> = whole.iter().copied().filter(|(name, _)| name != missing).collect();
+        serve(&place, &rest).await.complained(&[&format!("{missing} is missing")]);
+    }
+    for key in ["", "0123", &"x".repeat(64)] {
+        let mut broken = whole.to_vec();
+        broken.push(("ENCRYPTION_KEY", key));
+        serve(&place, &broken).await.complained(&["ENCRYPTION_KEY"]);
+    }
     let server = Server::start(&place, &whole).await;
     assert!(server.output().contains("{\"timestamp\""), "logs are JSON: {}", server.output());
     server.stop().await;

@@ -131,7 +131,7 @@ async fn refusals_have_one_shape() {
     let place = Place::sqlite();
     let server = Server::start(&place, &[]).await;
     for path in
-        ["/", "/webhooks", "/webhooks/exotel/call-start/", "/api/calls", "/media", "/media/exotel", "/../etc/passwd"]
+        ["/", "/webhooks", "/webhooks/exotel/call-start/", "/api/nothing", "/media", "/media/exotel", "/../etc/passwd"]
     {
         get(&server, path).await.is_problem(404, "not_found");
     }

@@ -181,7 +181,7 @@ impl<'a> World<'a> {
 
     /// The audit events of a kind, newest first.
     pub(crate) async fn audited(&self, kind: &str) -> Vec<AuditEvent> {
-        let filter = AuditFilter { kind: Some(kind), ..AuditFilter::default() };
+        let filter = AuditFilter { kind: Some(kind.parse().expect("a kind of event")), ..AuditFilter::default() };
         let read = self
             .store
             .read(self.tenant, "test.audit", async |tx| audit::list(tx, &filter, PageRequest::default()).await);

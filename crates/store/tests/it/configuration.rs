@@ -1,21 +1,21 @@
 //! Addresses, secrets in texts, statements, health.
 
-use crate::database::{TestDatabase, both_databases, config};
+use crate::database::{TestDatabase, both_databases, config, keys};
 use store::{Dialect, Error, OpenError, Store, StoreConfig};
 
 #[test]
 fn printing_the_configuration_shows_no_password() {
-    let config = StoreConfig::new("postgres://caly:s3cret-word@db.example/caly");
+    let config = StoreConfig::new("postgres://caly:s3cret-word@db.example/caly", keys(7));
     let text = format!("{config:?}");
     assert!(!text.contains("s3cret-word") && !text.contains("db.example"), "{text}");
 }
 
 #[tokio::test]
 async fn opening_errors_show_no_password() {
-    let unreadable = StoreConfig::new("postgres://caly:s3cret-word@db.example:notaport/caly");
+    let unreadable = StoreConfig::new("postgres://caly:s3cret-word@db.example:notaport/caly", keys(7));
     let nobody = StoreConfig {
         acquire_timeout: std::time::Duration::from_millis(300),
-        ..StoreConfig::new("postgres://caly:s3cret-word@127.0.0.1:1/caly")
+        ..StoreConfig::new("postgres://caly:s3cret-word@127.0.0.1:1/caly", keys(7))
     };
     for config in [unreadable, nobody] {
         let error = Store::open(&config).await.expect_err("does not open");
@@ -27,11 +27,11 @@ async fn opening_errors_show_no_password() {
 #[tokio::test]
 async fn other_addresses_are_refused() {
     for url in ["", "mysql://localhost/caly", "caly.db", "/var/lib/caly.db"] {
-        let error = Store::open(&StoreConfig::new(url)).await.expect_err("does not open");
+        let error = Store::open(&StoreConfig::new(url, keys(7))).await.expect_err("does not open");
         assert!(matches!(error, OpenError::UnknownScheme), "{url}: {error}");
     }
     for url in ["sqlite:", "sqlite::memory:", "sqlite://", "sqlite:///tmp/", "sqlite:///tmp/x.db?mode=rw"] {
-        let error = Store::open(&StoreConfig::new(url)).await.expect_err("does not open");
+        let error = Store::open(&StoreConfig::new(url, keys(7))).await.expect_err("does not open");
         assert!(matches!(error, OpenError::Malformed(_)), "{url}: {error}");
     }
 }
@@ -40,7 +40,7 @@ async fn other_addresses_are_refused() {
 async fn a_folder_that_cannot_be_made_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let url = format!("sqlite://{}/below/caly.db", file.path().display());
-    let error = Store::open(&StoreConfig::new(url)).await.expect_err("does not open");
+    let error = Store::open(&StoreConfig::new(url, keys(7))).await.expect_err("does not open");
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
 }
 

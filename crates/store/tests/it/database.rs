@@ -5,7 +5,7 @@ use model::{AgentConfig, AgentId, CallDirection, CallId, CallStatus, CarrierKind
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use store::calls::{Call, NewCall, Owner};
 use store::phone_numbers::{NewPhoneNumber, PhoneNumber};
-use store::{Error, Store, StoreConfig, SystemTx, Tx, agents, calls, organisations, phone_numbers};
+use store::{Error, Keyring, Store, StoreConfig, SystemTx, Tx, agents, calls, organisations, phone_numbers};
 
 pub(crate) type TestResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -50,16 +50,21 @@ pub(crate) struct TestDatabase {
     place: Place,
 }
 
+/// Keys of an installation.
+pub(crate) fn keys(byte: u8) -> Keyring {
+    Keyring::new([byte; 32], None)
+}
+
 /// Small pools: many tests share one server.
 pub(crate) fn config(url: &str) -> StoreConfig {
-    StoreConfig { pool_max: 10, pool_min: 0, ..StoreConfig::new(url) }
+    StoreConfig { pool_max: 10, pool_min: 0, ..StoreConfig::new(url, keys(7)) }
 }
 
 async fn open(url: &str) -> Store {
     Store::open(&config(url)).await.expect("the database opens")
 }
 
-fn with_database(url: &str, name: &str) -> String {
+pub(crate) fn with_database(url: &str, name: &str) -> String {
     let (server, _) = url.rsplit_once('/').expect("an address with a database");
     format!("{server}/{name}")
 }
@@ -117,15 +122,53 @@ impl TestDatabase {
     }
 
     /// A statement past the store.
-    pub(crate) async fn raw(&self, text: &'static str) {
-        if let Some(path) = self.url.strip_prefix("sqlite://") {
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-            let mut connection = SqliteConnection::connect_with(&options).await.expect("opens");
-            connection.execute(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    pub(crate) async fn raw(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.try_raw(&text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
+    /// The same, where the database may refuse.
+    pub(crate) async fn try_raw(&self, text: &str) -> Result<(), sqlx::Error> {
+        if self.is_sqlite() {
+            let mut connection = self.sqlite_connection().await;
+            connection.execute(AssertSqlSafe(text)).await.map(|_| ())
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await?;
+            connection.execute(AssertSqlSafe(text)).await.map(|_| ())
+        }
+    }
+
+    /// A number past the store.
+    pub(crate) async fn number(&self, text: &str) -> i64 {
+        let found: Result<i64, sqlx::Error> = if self.is_sqlite() {
+            sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&mut self.sqlite_connection().await).await
         } else {
             let mut connection = PgConnection::connect(&self.url).await.expect("opens");
-            connection.execute(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
-        }
+            sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&mut connection).await
+        };
+        found.unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.store.dialect() == store::Dialect::Sqlite
+    }
+
+    async fn sqlite_connection(&self) -> SqliteConnection {
+        let path = self.url.strip_prefix("sqlite://").expect("a path");
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(5));
+        SqliteConnection::connect_with(&options).await.expect("opens")
+    }
+
+    /// An id in a statement past the store.
+    pub(crate) fn literal(&self, id: impl Into<uuid::Uuid>) -> String {
+        let id: uuid::Uuid = id.into();
+        if self.is_sqlite() { format!("x'{}'", id.simple()) } else { format!("'{id}'") }
+    }
+
+    /// Another store on the same database that holds these keys.
+    pub(crate) async fn reopen_with(&self, keys: Keyring) -> Store {
+        Store::open(&StoreConfig { keys, ..config(&self.url) }).await.expect("the database opens")
     }
 
     pub(crate) async fn write<T>(
@@ -175,7 +218,7 @@ async fn make_template(admin: &mut PgConnection, admin_url: &str) {
     store.close().await;
 }
 
-fn random() -> [u8; 16] {
+pub(crate) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("random bytes");
     bytes
@@ -183,7 +226,7 @@ fn random() -> [u8; 16] {
 
 #[expect(clippy::print_stderr, reason = "a skipped half must be seen in the output of the tests")]
 #[expect(clippy::disallowed_methods, reason = "the test server's address comes from `scripts/with-postgres`")]
-fn admin_url() -> Option<String> {
+pub(crate) fn admin_url() -> Option<String> {
     match (std::env::var("CALY_TEST_POSTGRES_URL"), std::env::var("CALY_TEST_POSTGRES").as_deref()) {
         (Ok(url), _) => Some(url),
         (Err(_), Ok("skip")) => {

@@ -15,6 +15,7 @@ fn new_job(name: &'static str, run_at: i64) -> NewJob<'static> {
         name,
         dedup_key: None,
         payload: object(serde_json::json!({ "n": run_at })),
+        sealed: None,
         attempts_max: 3,
         run_at: at(run_at),
     }

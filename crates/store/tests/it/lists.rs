@@ -1,9 +1,22 @@
 //! Pages and filters.
 
-use crate::database::{Tenant, TestDatabase, at, both_databases, object, owner};
-use model::{CallId, CallStatus, EndedReason};
+use crate::database::{Tenant, TestDatabase, at, both_databases, object, owner, phone};
+use model::{CallDirection, CallId, CallStatus, EndedReason, TranscriptTurn, TurnRole};
 use store::calls::{self, CallFilter};
-use store::{Cursor, Error, Page, PageRequest, agents};
+use store::{Cursor, Error, Page, PageRequest, agents, turns};
+
+fn turn(index: u32) -> TranscriptTurn {
+    TranscriptTurn {
+        index,
+        role: TurnRole::Agent,
+        text: format!("turn {index}"),
+        intended: None,
+        interrupted: false,
+        started_ms: 0,
+        ended_ms: 1,
+        latency: None,
+    }
+}
 
 async fn list(
     db: &TestDatabase,
@@ -107,14 +120,104 @@ both_databases! {
                     agent: Some(tenant.agent),
                     created_from: Some(at(1)),
                     created_before: Some(at(3)),
+                    ..Default::default()
                 },
                 vec!["sid-2", "sid-1"],
             ),
         ];
         for (filter, want) in cases {
-            let page = list(db, &tenant, filter, PageRequest::default()).await?;
+            let page = list(db, &tenant, filter.clone(), PageRequest::default()).await?;
+            assert_eq!(sids(&page), want);
+        }
+        Ok(())
+    }
+
+    async fn calls_are_filtered_by_who_and_where(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let foreign = db.tenant("+918037091589").await?;
+        db.call(&foreign, "foreign", at(0)).await?;
+        db.call(&tenant, "a", at(0)).await?;
+        let changed = [
+            calls::NewCall { from: Some(phone("+12025550123")), ..tenant.new_call("b") },
+            calls::NewCall { to: Some(phone("+12025550199")), phone_number: None, ..tenant.new_call("c") },
+            calls::NewCall { direction: CallDirection::Outgoing, from: None, ..tenant.new_call("d") },
+        ];
+        for (n, new) in (1..).zip(&changed) {
+            db.write(tenant.id, async |tx| calls::create(tx, new, at(n)).await).await?;
+        }
+        let all = CallFilter::default;
+        let cases = [
+            (CallFilter { from: Some(phone("+12025550123")), ..all() }, vec!["b"]),
+            (CallFilter { from: Some(phone("+919812345678")), ..all() }, vec!["c", "a"]),
+            (CallFilter { to: Some(phone("+12025550199")), ..all() }, vec!["c"]),
+            (CallFilter { phone_number: Some(tenant.number.id), ..all() }, vec!["d", "b", "a"]),
+            (CallFilter { phone_number: Some(foreign.number.id), ..all() }, vec![]),
+            (CallFilter { direction: Some(CallDirection::Outgoing), ..all() }, vec!["d"]),
+            (CallFilter { status: Some(CallStatus::Ringing), created_before: Some(at(2)), ..all() }, vec!["b", "a"]),
+            (
+                CallFilter {
+                    from: Some(phone("+919812345678")),
+                    to: Some(tenant.number.number.clone()),
+                    agent: Some(tenant.agent),
+                    created_from: Some(at(0)),
+                    ..all()
+                },
+                vec!["a"],
+            ),
+        ];
+        for (filter, want) in cases {
+            let page = list(db, &tenant, filter.clone(), PageRequest::default()).await?;
             assert_eq!(sids(&page), want, "{filter:?}");
         }
+        Ok(())
+    }
+
+    async fn an_end_of_time_holds_on_every_page(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        for n in 0..9 {
+            db.call(&tenant, &format!("sid-{n}"), at(n / 3)).await?;
+        }
+        let filter = CallFilter { created_before: Some(at(2)), ..Default::default() };
+        let first = list(db, &tenant, filter.clone(), PageRequest { after: None, limit: 4 }).await?;
+        assert!(first.items.iter().all(|call| call.created_at < at(2)), "what is at the end is not before it");
+        let second = list(db, &tenant, filter, PageRequest { after: first.next, limit: 4 }).await?;
+        assert_eq!((first.items.len(), second.items.len(), second.next), (4, 2, None));
+        Ok(())
+    }
+
+    async fn a_transcript_is_read_in_pages(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let call = db.call(&tenant, "sid", at(0)).await?.id;
+        let spoken: Vec<TranscriptTurn> = (0..5).map(turn).collect();
+        db.write(tenant.id, async |tx| turns::append(tx, call, &spoken, at(0)).await).await?;
+        for (after, limit, want, more) in [
+            (None, 2, 0..2, true),
+            (Some(1), 3, 2..5, false),
+            (Some(1), 2, 2..4, true),
+            (Some(4), 2, 5..5, false),
+            (None, 0, 0..1, true),
+            (None, u32::MAX, 0..5, false),
+        ] {
+            let (page, follows) = db.read(tenant.id, async |tx| turns::page(tx, call, after, limit).await).await?;
+            assert_eq!((page, follows), (want.map(turn).collect(), more), "{after:?} {limit}");
+        }
+        let foreign = db.tenant("+918037091589").await?;
+        let theirs = db.read(foreign.id, async |tx| turns::page(tx, call, None, 9).await).await?;
+        assert_eq!(theirs, (vec![], false));
+        Ok(())
+    }
+
+    async fn agents_are_listed_without_their_configurations(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let config = crate::database::agent_config("Hello");
+        let other = db.write(tenant.id, async |tx| agents::create(tx, "Other", &config, at(1)).await).await?;
+        let page = PageRequest { after: None, limit: 1 };
+        let first = db.read(tenant.id, async |tx| agents::summaries(tx, page).await).await?;
+        assert_eq!(first.items[0].id, other.agent.id);
+        assert_eq!((first.items[0].name.as_str(), first.items[0].created_at), ("Other", at(1)));
+        let page = PageRequest { after: first.next, limit: 1 };
+        let second = db.read(tenant.id, async |tx| agents::summaries(tx, page).await).await?;
+        assert_eq!((second.items[0].id, second.next), (tenant.agent, None));
         Ok(())
     }
 

@@ -2,14 +2,24 @@
 //! of a throw-away server: `scripts/with-postgres cargo test -p store`. Without it the PostgreSQL half fails, unless
 //! `CALY_TEST_POSTGRES=skip`.
 
+mod api_keys;
+mod audit;
 mod calls;
+mod codes;
 mod configuration;
 mod database;
+mod idempotency;
+mod invitations;
 mod jobs;
 mod lists;
+mod memberships;
 mod migrations;
 mod nouns;
 mod recordings;
+mod row_security;
+mod sessions;
 mod stream_tokens;
 mod tenancy;
 mod transactions;
+mod users;
+mod vault;

@@ -3,7 +3,7 @@
 use crate::database::{agent_config, at, both_databases, object, phone};
 use model::limits::TURNS_PER_CALL_MAX;
 use model::{CarrierKind, Latency, TranscriptTurn, TurnRole};
-use store::audit::{self, AuditFilter, NewAuditEvent, Severity};
+use store::audit::{self, AuditFilter, AuditKind, NewAuditEvent, Severity};
 use store::call_events::{self, NewCallEvent};
 use store::phone_numbers::{self, NewPhoneNumber};
 use store::{Error, PageRequest, agents, organisations, outbox, turns};
@@ -21,7 +21,7 @@ fn turn(index: u32, text: &str) -> TranscriptTurn {
     }
 }
 
-fn audit_event<'a>(kind: &'a str, severity: Severity, call: &'a str) -> NewAuditEvent<'a> {
+fn audit_event(kind: AuditKind, severity: Severity, call: &str) -> NewAuditEvent<'_> {
     NewAuditEvent {
         kind,
         severity,
@@ -230,20 +230,20 @@ both_databases! {
     async fn audit_events_are_kept_and_filtered(db) {
         let tenant = db.tenant("+918037091588").await?;
         let rows = [
-            ("call.started", Severity::Info, "c1"),
-            ("webhook.rejected", Severity::Warning, "c1"),
-            ("call.started", Severity::Info, "c2"),
+            (AuditKind::CallStarted, Severity::Info, "c1"),
+            (AuditKind::WebhookRejected, Severity::Warning, "c1"),
+            (AuditKind::CallStarted, Severity::Info, "c2"),
         ];
         for (now, (kind, severity, call)) in (1..).zip(rows) {
             let event = audit_event(kind, severity, call);
             db.write(tenant.id, async |tx| audit::record(tx, &event, at(now)).await).await?;
         }
         // Before the tenant is known.
-        let nobody = audit_event("webhook.rejected", Severity::Critical, "c9");
+        let nobody = audit_event(AuditKind::WebhookRejected, Severity::Critical, "c9");
         db.system(async |tx| audit::record(tx, &nobody, at(9)).await).await?;
         let cases: [(AuditFilter<'_>, Vec<i64>); 6] = [
             (AuditFilter::default(), vec![3, 2, 1]),
-            (AuditFilter { kind: Some("call.started"), ..Default::default() }, vec![3, 1]),
+            (AuditFilter { kind: Some(AuditKind::CallStarted), ..Default::default() }, vec![3, 1]),
             (AuditFilter { severity: Some(Severity::Warning), ..Default::default() }, vec![2]),
             (AuditFilter { object_kind: Some("call"), object_id: Some("c1"), ..Default::default() }, vec![2, 1]),
             (AuditFilter { created_from: Some(at(2)), created_before: Some(at(3)), ..Default::default() }, vec![2]),

@@ -7,9 +7,11 @@ use store::audit::AuditFilter;
 use store::call_events::NewCallEvent;
 use store::calls::{CallFilter, NewCall};
 use store::phone_numbers::NewPhoneNumber;
+use store::provider_keys::NewProviderKey;
 use store::recordings::{NewRecording, SpooledFile};
 use store::{
-    Error, PageRequest, agents, audit, call_events, calls, outbox, phone_numbers, recordings, stream_tokens, turns,
+    Error, PageRequest, agents, audit, call_events, calls, outbox, phone_numbers, provider_keys, recordings,
+    stream_tokens, turns,
 };
 
 /// Every listed attempt is refused as if there were nothing.
@@ -47,6 +49,9 @@ both_databases! {
         };
         let event = NewCallEvent { at_ms: 0, kind: "x".to_owned(), data: nothing.clone() };
         let (me, lease) = (owner("a", 1), Duration::seconds(9));
+        let secret = secrecy::SecretString::from("0123456789");
+        let new_key = NewProviderKey { provider: "deepgram", label: "x", key: &secret };
+        let key = db.write(theirs.id, async |tx| provider_keys::create(tx, &new_key, at(1)).await).await?.id;
         refused!(db, ours.id,
             async |tx| agents::get(tx, theirs.agent).await.map(|_| ()),
             async |tx| agents::update(tx, theirs.agent, "Mine", &config, at(2)).await.map(|_| ()),
@@ -70,6 +75,9 @@ both_databases! {
             async |tx| recordings::failed(tx, recording, "e", at(2)).await.map(|_| ()),
             async |tx| recordings::retry(tx, recording, at(2)).await.map(|_| ()),
             async |tx| stream_tokens::issue(tx, call, [1; 32], at(2), lease).await,
+            async |tx| provider_keys::get(tx, key).await.map(|_| ()),
+            async |tx| provider_keys::replace(tx, key, &secret, at(2)).await.map(|_| ()),
+            async |tx| provider_keys::delete(tx, key).await,
         );
         assert_eq!(db.get_call(&theirs, call).await?.started_at, None);
         Ok(())

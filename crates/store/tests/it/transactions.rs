@@ -161,6 +161,7 @@ both_databases! {
             name: "summarise",
             dedup_key: Some(call.id.to_string()),
             payload: object(serde_json::json!({})),
+            sealed: None,
             attempts_max: 3,
             run_at: at(1),
         };

@@ -3,68 +3,122 @@
 //! Answers `{"url": "wss://…/media/exotel/TOKEN"}`. The token in the path opens one socket, once, within a minute. A
 //! repeated announcement of the same call is the same call with another token; once its media has begun, 409.
 
-use super::{Sender, signed_fields};
-use crate::layers::RequestId;
-use crate::server::Peer;
+use super::{ACTOR, signed_fields};
+use crate::origin::Origin;
 use crate::{App, Code, Problem};
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Duration, Utc};
-use model::{CallStatus, CarrierKind};
-use serde_json::{Map, json};
+use identity::token::PathToken;
+use model::{AuditKind, CallStatus, CarrierKind, Severity};
+use serde::Serialize;
+use serde_json::Map;
 use std::sync::Arc;
-use store::audit::{self, NewAuditEvent, Severity};
+use store::audit;
 use store::calls::{self, Created, NewCall};
 use store::phone_numbers::{self, PhoneNumber};
 use store::{SystemTx, stream_tokens, token_hash};
+use utoipa::ToSchema;
 use wire::exotel::webhook::CallStart;
 
-/// Random bytes of a stream token: 256 bits.
-const TOKEN_BYTES: usize = 32;
+/// The fields that are read. Names are taken in any case and under the other names the carrier uses for them.
+#[derive(ToSchema)]
+#[schema(as = ExotelCallStart, example = json!({
+    "CallSid": "b6f1d0c2a8e94f35b1de3f5f2a4c7e11",
+    "CallFrom": "09876543210",
+    "CallTo": "08047491899",
+    "Direction": "incoming",
+}))]
+#[expect(dead_code, reason = "describes fields that `wire` reads, since they come in three codings")]
+struct CallStartBody {
+    /// The carrier's id of the call.
+    #[schema(rename = "CallSid", example = "b6f1d0c2a8e94f35b1de3f5f2a4c7e11", max_length = 128)]
+    call_sid: String,
+    /// The number that was called.
+    #[schema(rename = "CallTo", example = "08047491899")]
+    call_to: String,
+    /// The caller, unless withheld.
+    #[schema(rename = "CallFrom", example = "09876543210")]
+    call_from: Option<String>,
+    /// `incoming` or `outbound-…`.
+    #[schema(rename = "Direction", example = "incoming")]
+    direction: Option<String>,
+    /// When it was sent; more than five minutes off is refused.
+    #[schema(rename = "Timestamp")]
+    timestamp: Option<String>,
+}
 
-pub(crate) async fn signed(
+/// Where the call's media goes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MediaAddress)]
+pub(crate) struct MediaBody {
+    /// Opens one socket, once, within a minute.
+    #[schema(example = "wss://caly.example.in/media/exotel/4f1Qd0kZr0mYw2b6cJ3sT8vXnA5gHhLpEoUiRtWqBzM")]
+    url: String,
+}
+
+/// A call has arrived: where shall its media go?
+///
+/// A repeated announcement of the same call is the same call with another address.
+#[utoipa::path(
+    post, path = "/webhooks/exotel/call-start", tag = "webhooks", operation_id = "exotel_call_start",
+    params(
+        ("x-exotel-signature" = String, Header, description = "HMAC-SHA1 of the body with the webhook secret, hex or base64"),
+        ("x-exotel-timestamp" = Option<String>, Header, description = "When it was signed"),
+    ),
+    request_body(content(
+        (CallStartBody = "application/json"),
+        (CallStartBody = "application/x-www-form-urlencoded"),
+        (CallStartBody = "multipart/form-data"),
+    )),
+    responses(
+        (status = 200, description = "Where the media goes", body = MediaBody),
+        (status = 401, description = "No signature, a wrong one or an old one", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No agent answers this number", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The call's media has begun", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn call_start(
     State(app): State<Arc<App>>,
-    peer: Option<Extension<Peer>>,
-    id: Option<Extension<RequestId>>,
+    origin: Origin,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Problem> {
-    let sender = Sender::new(peer, id);
-    let fields = signed_fields(&app, &headers, &body, &sender).await?;
+) -> Result<Json<MediaBody>, Problem> {
+    let fields = signed_fields(&app, &headers, &body, &origin).await?;
     let start = CallStart::read(&fields)?;
-    answer(&app, &headers, &start, None, &sender).await
+    answer(&app, &headers, &start, None, &origin).await
 }
 
 /// Creates the call (or finds it) and answers with its media address. `number` is known when the address was its own.
-pub(crate) async fn answer(
+pub(super) async fn answer(
     app: &App,
     headers: &HeaderMap,
     start: &CallStart,
     number: Option<PhoneNumber>,
-    sender: &Sender,
-) -> Result<Response, Problem> {
+    origin: &Origin,
+) -> Result<Json<MediaBody>, Problem> {
     if app.stopping.is_cancelled() {
         return Err(Problem::new(Code::Stopping, "this node takes no new calls"));
     }
     let now = app.now();
-    let token = new_token()?;
-    let hash = token_hash(&token);
+    let token = PathToken::random().map_err(|error| {
+        tracing::error!(error = %error, "no randomness");
+        Problem::new(Code::Internal, "something went wrong on our side")
+    })?;
+    let hash = token_hash(token.expose());
     app.store
         .system("calls.announce", async |tx| {
             let number = match number {
                 Some(number) => number,
                 None => find_number(tx, start).await?,
             };
-            announce(tx, start, &number, hash, now, sender).await
+            announce(tx, start, &number, hash, now, origin).await
         })
         .await?;
-    let url = format!("{}/media/exotel/{token}", media_base(app, headers)?);
-    Ok(Json(json!({ "url": url })).into_response())
+    let url = format!("{}/media/exotel/{}", media_base(app, headers)?, token.expose());
+    Ok(Json(MediaBody { url }))
 }
 
 async fn find_number(tx: &mut SystemTx, start: &CallStart) -> Result<PhoneNumber, Problem> {
@@ -83,7 +137,7 @@ async fn announce(
     number: &PhoneNumber,
     token_hash: [u8; 32],
     now: DateTime<Utc>,
-    sender: &Sender,
+    origin: &Origin,
 ) -> Result<(), Problem> {
     let tx = tx.tenant(number.tenant).await?;
     let new = NewCall {
@@ -106,33 +160,17 @@ async fn announce(
     stream_tokens::issue(tx, call.id, token_hash, now, Duration::seconds(model::limits::STREAM_TOKEN_TTL_S)).await?;
     if first {
         let object_id = call.id.to_string();
-        let event = NewAuditEvent {
-            kind: "call.announced",
-            severity: Severity::Info,
-            actor: "carrier:exotel",
-            ip: sender.ip,
-            request_id: sender.request_id(),
-            object_kind: Some("call"),
-            object_id: Some(&object_id),
-            data: Map::from_iter([("carrier_call_id".to_owned(), start.call_id.as_str().into())]),
-        };
+        let data = Map::from_iter([("carrier_call_id".to_owned(), start.call_id.as_str().into())]);
+        let object = Some(("call", object_id.as_str()));
+        let event = origin.event(AuditKind::CallAnnounced, Severity::Info, ACTOR, object, data);
         audit::record(tx, &event, now).await?;
     }
     Ok(())
 }
 
-fn new_token() -> Result<String, Problem> {
-    let mut bytes = [0u8; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        tracing::error!(error = %error, "no randomness");
-        Problem::new(Code::Internal, "something went wrong on our side")
-    })?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
 /// `wss://host`, from the configured address or, in development, from the host that was asked.
 fn media_base(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
-    if let Some(url) = &app.public_url {
+    if let Some(url) = &app.edge.public_url {
         let url = url.trim_end_matches('/');
         return Ok(match url.strip_prefix("https://") {
             Some(rest) => format!("wss://{rest}"),

@@ -6,9 +6,9 @@ use crate::demo_tenant;
 use crate::node::open_store;
 use anyhow::Context;
 use model::{AgentConfig, Brain, LanguageModelConfig, SpeechConfig, TurnTaking};
+use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::Path;
-use store::StoreConfig;
 use testkit::vendors::{FakeVendors, VendorSettings};
 
 /// Both sides of a webhook know it; the server listens on this machine only, for as long as this runs.
@@ -33,7 +33,7 @@ impl Setup {
         };
         let mut own = config.clone();
         own.data_dir = folder.to_owned();
-        own.store = StoreConfig::new(format!("sqlite://{}", folder.join("caly.db").display()));
+        own.database.url = SecretString::from(format!("sqlite://{}", folder.join("caly.db").display()));
         let store = open_store(&own).await?;
         let made = demo_tenant::ensure(&store, &agent(arguments, vendors.as_ref())).await;
         store.close().await;

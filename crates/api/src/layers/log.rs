@@ -1,0 +1,89 @@
+//! One line per request: what was asked for by its route, never by its path, query, headers or body. Those carry
+//! tokens, e-mail addresses and phone numbers.
+
+use super::{Edge, Notes, RequestId};
+use axum::body::HttpBody;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A request slower than this is flagged in the log.
+const SLOW: Duration = Duration::from_millis(1_000);
+/// What the log and the figures call a request that no route takes.
+const NO_ROUTE: &str = "-";
+
+pub(super) async fn line(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = name(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let id = request.extensions().get::<RequestId>().cloned();
+    let notes = request.extensions().get::<Notes>().cloned();
+    // Until the answer's head is there: how long its body takes depends on the client.
+    let response = next.run(request).await;
+    let ended = Instant::now();
+    let elapsed = ended.duration_since(began);
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    edge.app.latencies.record(method, route, elapsed, ended.into_std());
+    let id = id.as_ref().map_or("-", |id| &*id.0);
+    let tenant = notes.and_then(|notes| notes.tenant()).map(tracing::field::display);
+    let status = response.status().as_u16();
+    // Unknown for what is streamed.
+    let bytes = response.body().size_hint().exact();
+    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    macro_rules! line {
+        ($level:ident, $slow:literal) => {
+            tracing::$level!(
+                request.id = id,
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                http.response_bytes = bytes,
+                duration_ms,
+                tenant,
+                slow = $slow,
+                "request"
+            )
+        };
+    }
+    if elapsed > SLOW {
+        line!(warn, true);
+    } else {
+        line!(info, false);
+    }
+    response
+}
+
+/// A method of HTTP's own, or that it is another: a client may invent names, and long ones.
+fn name(method: &Method) -> &'static str {
+    const KNOWN: [Method; 9] = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    const NAMES: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.iter().zip(NAMES).find(|(known, _)| *known == method).map_or("OTHER", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_methods_are_named() {
+        for word in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"] {
+            assert_eq!(name(&Method::from_bytes(word.as_bytes()).expect("a method")), word);
+        }
+        assert_eq!(name(&Method::from_bytes(b"get").expect("a method")), "OTHER");
+        assert_eq!(name(&Method::from_bytes(b"SECRET-9876543210").expect("a method")), "OTHER");
+    }
+}

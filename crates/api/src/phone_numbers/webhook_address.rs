@@ -1,0 +1,71 @@
+//! `POST /api/phone-numbers/{id}/webhook-address`.
+
+use crate::auth::path_id::PathId;
+use crate::caller::scopes::PhoneNumbersWrite;
+use crate::{App, Caller, Code, Problem};
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode, header};
+use identity::PathToken;
+use model::{AuditKind, CarrierKind, PhoneNumberId};
+use serde::Serialize;
+use serde_json::Map;
+use store::phone_numbers;
+use utoipa::ToSchema;
+
+/// A webhook address, shown once.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookAddress)]
+pub(crate) struct WebhookAddressView {
+    /// What to enter at the carrier. Whoever knows it can announce calls to this number: keep it like a password.
+    #[schema(example = "https://caly.example.org/webhooks/exotel/voicebot/9nq7…")]
+    url: String,
+}
+
+/// Makes a webhook address for a phone number; the earlier one stops working.
+///
+/// It cannot be guessed, and stands in for a signature where the carrier signs nothing. It is shown only here.
+#[utoipa::path(
+    post,
+    path = "/api/phone-numbers/{id}/webhook-address",
+    tag = "phone-numbers",
+    security(("bearer" = ["phone-numbers:write"])),
+    params(("id" = PhoneNumberId, Path, description = "The phone number")),
+    responses((status = 201, description = "The address", body = WebhookAddressView)),
+)]
+pub(crate) async fn create_webhook_address(
+    caller: Caller<PhoneNumbersWrite>,
+    PathId(id): PathId<PhoneNumberId>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, Json<WebhookAddressView>), Problem> {
+    let base = base(&caller.app, &headers)?;
+    let token = PathToken::random().map_err(|error| {
+        tracing::error!(error = %error, "no randomness");
+        Problem::new(Code::Internal, "something went wrong on our side").caused_by(&error)
+    })?;
+    let number = caller
+        .write("phone_numbers.set_path_token", async |tx| {
+            let number = phone_numbers::set_path_token(tx, id, Some(token.hash())).await?;
+            let data = Map::from_iter([("webhook_address".to_owned(), "replaced".into())]);
+            let object = Some(("phone_number", id.to_string()));
+            caller.audit(tx, AuditKind::PhoneNumberUpdated, object, data).await?;
+            Ok(number)
+        })
+        .await?;
+    let path = match number.carrier {
+        CarrierKind::Exotel => "/webhooks/exotel/voicebot/",
+    };
+    let url = format!("{base}{path}{}", token.expose());
+    Ok((StatusCode::CREATED, Json(WebhookAddressView { url })))
+}
+
+/// `https://host`, from the configured address or, in development, from the host that was asked.
+fn base(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
+    if let Some(url) = &app.edge.public_url {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .map(|host| format!("http://{host}"))
+        .ok_or_else(|| Problem::new(Code::MalformedBody, "the request names no host"))
+}

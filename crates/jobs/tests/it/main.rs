@@ -1,0 +1,3 @@
+//! Jobs against a real store and a real mail server.
+
+mod errands;

@@ -1,0 +1,10 @@
+drop table api_keys;
+drop table invitations;
+drop table recovery_codes;
+drop table password_reset_tokens;
+drop table one_time_codes;
+drop table refresh_token_blacklist;
+drop table sessions;
+drop table memberships;
+drop table known_addresses;
+drop table users;

@@ -1,0 +1,1 @@
+drop trigger password_reset_tokens_updated;
