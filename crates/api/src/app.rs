@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use crate::FieldFault;
+use crate::auth::strangers::Strangers;
 use crate::latency::Latencies;
 use chrono::{DateTime, Utc};
 use identity::{AccessTokens, Passwords, TokenPepper};
@@ -78,6 +79,8 @@ pub struct App {
     pub pepper: TokenPepper,
     /// Hashes passwords, a few at once.
     pub passwords: Passwords,
+    /// Failed logins of addresses that nobody has.
+    pub strangers: Strangers,
     /// Counts requests.
     pub limiter: Limiter,
     /// What it counts to.

@@ -129,9 +129,22 @@ macro_rules! needs {
 }
 
 needs!(
-    OrganisationRead, OrganisationWrite, MembersRead, MembersWrite, ApiKeysRead, ApiKeysWrite, ProviderKeysRead,
-    ProviderKeysWrite, AgentsRead, AgentsWrite, PhoneNumbersRead, PhoneNumbersWrite, CallsRead, CallsWrite,
-    RecordingsRead, AuditRead,
+    OrganisationRead,
+    OrganisationWrite,
+    MembersRead,
+    MembersWrite,
+    ApiKeysRead,
+    ApiKeysWrite,
+    ProviderKeysRead,
+    ProviderKeysWrite,
+    AgentsRead,
+    AgentsWrite,
+    PhoneNumbersRead,
+    PhoneNumbersWrite,
+    CallsRead,
+    CallsWrite,
+    RecordingsRead,
+    AuditRead,
 );
 
 /// Somebody who may do what `S` says, in one organisation.
@@ -199,9 +212,8 @@ impl FromRequestParts<Arc<App>> for Operator {
 
 /// Compared in constant time; without a configured secret nothing is right.
 pub(crate) fn same_secret(configured: Option<&SecretString>, given: &SecretString) -> bool {
-    configured.is_some_and(|secret| {
-        bool::from(token_hash(secret.expose_secret()).ct_eq(&token_hash(given.expose_secret())))
-    })
+    configured
+        .is_some_and(|secret| bool::from(token_hash(secret.expose_secret()).ct_eq(&token_hash(given.expose_secret()))))
 }
 
 /// The token of a request that is checked against a configured secret; none when there is no header.
@@ -234,6 +246,39 @@ async fn denied(app: &App, identity: &Identity, origin: &Origin, wanted: &str) {
     }
 }
 
+/// Who does something, for the audit log.
+#[derive(Clone, Debug)]
+pub struct Author {
+    actor: String,
+    origin: Origin,
+}
+
+impl Author {
+    /// A command of the program itself: `command:demo`.
+    #[must_use]
+    pub fn command(name: &str) -> Self {
+        let origin = Origin { ip: None, request_id: None, user_agent: None };
+        Self { actor: format!("command:{name}"), origin }
+    }
+
+    /// Puts what was done on record, in the transaction that does it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn audit(
+        &self,
+        tx: &mut impl AnyTx,
+        kind: AuditKind,
+        object: (&'static str, String),
+        data: Map<String, Value>,
+        now: DateTime<Utc>,
+    ) -> Result<(), Problem> {
+        let object = Some((object.0, object.1.as_str()));
+        audit::record(tx, &self.origin.event(kind, Severity::Info, &self.actor, object, data), now).await?;
+        Ok(())
+    }
+}
+
 impl<S> Caller<S> {
     /// Whose data.
     #[must_use]
@@ -261,6 +306,12 @@ impl<S> Caller<S> {
         F: AsyncFnOnce(&mut Tx) -> Result<T, Problem>,
     {
         self.app.store.read(self.identity.tenant, name, work).await
+    }
+
+    /// Who does it, for verbs that do not care how somebody came in.
+    #[must_use]
+    pub fn author(&self) -> Author {
+        Author { actor: self.identity.actor(), origin: self.origin.clone() }
     }
 
     /// Puts what the caller did on record, in the transaction that does it.

@@ -6,9 +6,9 @@
 //! One endpoint, one file: what it takes, what it answers, and why it refuses. A noun is a folder with its routes in
 //! `mod.rs`.
 
-pub mod app;
 mod agents;
 mod api_keys;
+pub mod app;
 mod audit_logs;
 mod auth;
 mod caller;
@@ -33,10 +33,13 @@ pub mod server;
 mod valid;
 mod webhooks;
 
+pub use agents::{change_agent, make_agent};
 pub use app::{App, CheckAgent, EdgeSettings, ExotelSettings, MailCheck, Pending, RecordingFile, RecordingFiles};
-pub use caller::{Account, Caller, Needs, Operator, scopes};
+pub use auth::strangers::Strangers;
+pub use caller::{Account, Author, Caller, Needs, Operator, scopes};
 pub use latency::Latencies;
 pub use origin::Origin;
+pub use phone_numbers::{connect_number, replace_webhook_address};
 pub use problem::{Code, FieldFault, Problem};
 pub use valid::{Valid, ValidQuery};
 

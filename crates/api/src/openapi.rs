@@ -119,7 +119,8 @@ static TEXT: LazyLock<String> = LazyLock::new(text);
 
 /// The routes that show it.
 pub(crate) fn pages() -> Router<Arc<App>> {
-    let viewer = SwaggerUi::new("/docs").config(Config::new([PATH]).try_it_out_enabled(true).display_request_duration(true));
+    let viewer =
+        SwaggerUi::new("/docs").config(Config::new([PATH]).try_it_out_enabled(true).display_request_duration(true));
     Router::new().route(PATH, get(document)).merge(viewer)
 }
 

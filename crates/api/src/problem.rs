@@ -152,7 +152,15 @@ impl Problem {
     /// With a sentence for the client.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, status: None, detail: detail.into(), fields: Vec::new(), request_id: None, causes: Vec::new(), retry_after_s: None }
+        Self {
+            code,
+            status: None,
+            detail: detail.into(),
+            fields: Vec::new(),
+            request_id: None,
+            causes: Vec::new(),
+            retry_after_s: None,
+        }
     }
 
     /// With the status that the framework has chosen.
@@ -217,6 +225,14 @@ impl Problem {
         self
     }
 }
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 impl From<FieldErrors> for Problem {
     fn from(errors: FieldErrors) -> Self {

@@ -201,9 +201,8 @@ fn is_plain(text: &str) -> bool {
 /// A query knows only text: what the schema wants as a number or a truth becomes one if it can.
 fn coerce(schema: &Value, name: &str, text: &str) -> Value {
     let kind = &schema["properties"][name]["type"];
-    let is = |wanted: &str| {
-        kind == wanted || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == wanted))
-    };
+    let is =
+        |wanted: &str| kind == wanted || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == wanted));
     let number = || text.parse::<i64>().ok().map(Value::from);
     match text {
         "true" | "false" if is("boolean") => Value::Bool(text == "true"),
@@ -273,9 +272,10 @@ fn closest<'a>(context: &'a [Vec<ValidationError<'static>>]) -> Option<&'a Vec<V
             ValidationErrorKind::Type { .. } | ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. }
         )
     };
-    context.iter().filter(|branch| !branch.is_empty()).min_by_key(|branch| {
-        (branch.iter().filter(|error| wrong_tag(error)).count(), branch.len())
-    })
+    context
+        .iter()
+        .filter(|branch| !branch.is_empty())
+        .min_by_key(|branch| (branch.iter().filter(|error| wrong_tag(error)).count(), branch.len()))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library's list is open and long; the rest is rare")]
@@ -380,7 +380,10 @@ mod tests {
     #[test]
     fn what_fits_is_trimmed_and_normalised() {
         let all: All = from_value(good()).expect("fits");
-        assert_eq!((all.email.as_str(), all.phone.as_str(), all.name.as_str()), ("asha@clinic.in", "+919812345678", "Asha"));
+        assert_eq!(
+            (all.email.as_str(), all.phone.as_str(), all.name.as_str()),
+            ("asha@clinic.in", "+919812345678", "Asha")
+        );
         assert_eq!(all.secret, " x ", "a password is taken as it is");
     }
 
@@ -395,8 +398,24 @@ mod tests {
         let body = problem.faults();
         let fields: Vec<&str> = body.iter().map(|fault| fault.field.as_str()).collect();
         for field in [
-            "email", "phone", "address", "name", "colour", "list", "list.0.number", "list.1.number", "list.1.more",
-            "list.2.number", "day", "at", "id", "code", "title", "secret", "unknown", "inner.number",
+            "email",
+            "phone",
+            "address",
+            "name",
+            "colour",
+            "list",
+            "list.0.number",
+            "list.1.number",
+            "list.1.more",
+            "list.2.number",
+            "day",
+            "at",
+            "id",
+            "code",
+            "title",
+            "secret",
+            "unknown",
+            "inner.number",
         ] {
             assert!(fields.contains(&field), "{field} in {body:?}");
         }
@@ -406,9 +425,17 @@ mod tests {
     #[test]
     fn each_kind_is_refused_alone() {
         for (field, value) in [
-            ("email", json!("a@b")), ("phone", json!("+12")), ("address", json!("javascript:alert(1)")),
-            ("name", json!("123456")), ("colour", json!("Red")), ("day", json!("2026-02-30")), ("at", json!("2026-11-21")),
-            ("id", json!("not-an-id")), ("code", json!("a b")), ("title", json!("a\u{7}b")), ("list", json!("x")),
+            ("email", json!("a@b")),
+            ("phone", json!("+12")),
+            ("address", json!("javascript:alert(1)")),
+            ("name", json!("123456")),
+            ("colour", json!("Red")),
+            ("day", json!("2026-02-30")),
+            ("at", json!("2026-11-21")),
+            ("id", json!("not-an-id")),
+            ("code", json!("a b")),
+            ("title", json!("a\u{7}b")),
+            ("list", json!("x")),
         ] {
             let mut body = good();
             body[field] = value;

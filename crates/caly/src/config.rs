@@ -52,8 +52,14 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_JWT_SECRET_PREVIOUS", "the JWT_SECRET before this one: its tokens count until they are over"),
     ("CALY_ENCRYPTION_KEY_PREVIOUS", "the ENCRYPTION_KEY before this one, until `caly keys rotate` has run"),
     ("CALY_OPERATOR_TOKEN", "opens /api/monitoring/* to who runs the installation"),
-    ("CALY_TRUSTED_PROXIES", "addresses of proxies in front, 10.0.0.0/8, 192.0.2.7: their forwarded headers are believed"),
-    ("CALY_RATE_LIMITS", "limits other than the usual ones: login=6/15m, organisation=600/1m; docs/limits.md names them"),
+    (
+        "CALY_TRUSTED_PROXIES",
+        "addresses of proxies in front, 10.0.0.0/8, 192.0.2.7: their forwarded headers are believed",
+    ),
+    (
+        "CALY_RATE_LIMITS",
+        "limits other than the usual ones: login=6/15m, organisation=600/1m; docs/limits.md names them",
+    ),
     ("CALY_AUDIT_KEEP_DAYS", "days after which audit events are deleted; default: never"),
     ("CALY_DATA_DIR", "folder for the database file, recordings and spools (data)"),
     ("CALY_MODELS_DIR", "folder of the built-in models (~/.cache/caly/models)"),

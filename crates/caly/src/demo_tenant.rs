@@ -1,12 +1,13 @@
 //! The tenant of the demo: a clinic with one agent and one number, made through the same code as any other.
 
 use crate::clock;
+use api::{Author, Problem, change_agent, connect_number, make_agent};
 use model::{
     AgentConfig, Brain, CarrierKind, E164, LanguageModelConfig, SpeechConfig, TenantId, ToolConfig, TurnTaking,
 };
 use std::collections::BTreeMap;
 use store::phone_numbers::NewPhoneNumber;
-use store::{Store, agents, organisations, phone_numbers};
+use store::{Store, organisations, phone_numbers};
 
 /// The clinic's receptionist.
 pub(crate) const FLOW: &str = include_str!("../../../flows/clinic.toml");
@@ -53,23 +54,21 @@ pub(crate) fn agent(flow: &str, model: Option<(&str, &str)>) -> AgentConfig {
 /// # Errors
 /// When the database fails.
 pub(crate) async fn ensure(store: &Store, config: &AgentConfig) -> anyhow::Result<TenantId> {
-    let now = clock::now();
+    let (now, author) = (clock::now(), Author::command("demo"));
     let number = E164::parse(NUMBER)?;
-    let found = store
-        .system("demo.find", async |tx| phone_numbers::find_called(tx, CarrierKind::Exotel, &number).await)
-        .await?;
-    if let Some(found) = found {
-        store
-            .write(found.tenant, "demo.update", async |tx| agents::update(tx, found.agent, AGENT, config, now).await)
-            .await?;
-        return Ok(found.tenant);
-    }
-    let tenant = store.system("demo.create", async |tx| organisations::create(tx, CLINIC, now).await).await?.id;
-    store
-        .write(tenant, "demo.create_agent", async |tx| {
-            let agent = agents::create(tx, AGENT, config, now).await?.agent.id;
+    let tenant = store
+        .system("demo.ensure", async |tx| {
+            if let Some(found) = phone_numbers::find_called(tx, CarrierKind::Exotel, &number).await? {
+                let of_clinic = tx.tenant(found.tenant).await?;
+                change_agent(of_clinic, &author, found.agent, AGENT, config, now).await?;
+                return Ok::<_, Problem>(found.tenant);
+            }
+            let tenant = organisations::create(tx, CLINIC, now).await?.id;
+            let of_clinic = tx.tenant(tenant).await?;
+            let agent = make_agent(of_clinic, &author, AGENT, config, now).await?.agent.id;
             let number = NewPhoneNumber { carrier: CarrierKind::Exotel, number, agent, path_token_hash: None };
-            phone_numbers::create(tx, &number, now).await
+            connect_number(of_clinic, &author, &number, now).await?;
+            Ok(tenant)
         })
         .await?;
     Ok(tenant)

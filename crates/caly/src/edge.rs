@@ -5,6 +5,7 @@ use crate::config::{Config, Environment};
 use anyhow::Context;
 use api::{
     App, EdgeSettings, ExotelSettings, FieldFault, Latencies, MailCheck, Pending, RecordingFile, RecordingFiles,
+    Strangers,
 };
 use call::flow::Flow;
 use futures_util::StreamExt;
@@ -53,6 +54,7 @@ pub(crate) fn app(config: &Config, shared: Shared) -> anyhow::Result<App> {
         tokens,
         pepper: TokenPepper::derive(&secret),
         passwords: shared.passwords,
+        strangers: Strangers::default(),
         limiter,
         policies,
         mail: Arc::new(TestMail(shared.mailer)),

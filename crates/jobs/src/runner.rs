@@ -106,7 +106,7 @@ impl Runner {
             let Ok(permit) = self.room.clone().try_acquire_owned() else { break };
             let (context, owner) = (self.context.clone(), self.owner.clone());
             self.tracker.spawn(async move {
-                run_one(&context, &owner, job).await;
+                Box::pin(run_one(&context, &owner, job)).await;
                 drop(permit);
             });
         }

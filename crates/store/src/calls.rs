@@ -21,20 +21,25 @@ macro_rules! columns {
     };
 }
 
-// The condition stated first has an index that begins with it; "or null" alone would use none.
+// The condition stated first has an index that begins with it; "or null" alone would use none. Given both ends of the
+// time as well, SQLite would take the index of all calls instead: there the beginning is checked row by row.
 macro_rules! listed {
-    ($first:literal) => {
+    ($first:literal, $from:literal) => {
         concat!(
             "select ",
             columns!(),
             " from calls where tenant_id = $1",
             $first,
-            " and created_at >= $8 and (created_at, id) < ($9, $10)
-              and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null) and (direction = $4 or $4 is null)
+            " and (created_at, id) < ($9, $10) and ",
+            $from,
+            " and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null) and (direction = $4 or $4 is null)
               and (from_number = $5 or $5 is null) and (to_number = $6 or $6 is null)
               and (phone_number_id = $7 or $7 is null)
             order by created_at desc, id desc limit $11"
         )
+    };
+    ($first:literal) => {
+        listed!($first, "(created_at >= $8 or $8 is null)")
     };
 }
 
@@ -47,7 +52,7 @@ statements! {
     EXISTING = "calls.existing" ["select ", columns!(), " from calls
         where tenant_id = $1 and carrier = $2 and carrier_call_id = $3"];
     GET = "calls.get" ["select ", columns!(), " from calls where tenant_id = $1 and id = $2"];
-    LIST = "calls.list" [listed!("")];
+    LIST = "calls.list" [listed!("", "created_at >= $8")];
     LIST_FROM = "calls.list_from" [listed!(" and from_number = $5")];
     LIST_TO = "calls.list_to" [listed!(" and to_number = $6")];
     LIST_PHONE_NUMBER = "calls.list_phone_number" [listed!(" and phone_number_id = $7")];
@@ -207,13 +212,16 @@ pub struct CallFilter {
 }
 
 impl CallFilter {
-    /// The list that begins with the condition which few calls meet.
+    /// The list that begins with the condition which few calls meet. A time to begin at bounds what is read of all
+    /// calls, but not of those of one number or agent: it decides between the two.
     fn statement(&self) -> &'static Statement {
         let live = self.status.is_some_and(|status| !status.is_final());
         if self.from.is_some() {
             &LIST_FROM
         } else if live {
             &LIST_STATUS
+        } else if self.created_from.is_some() {
+            &LIST
         } else if self.to.is_some() {
             &LIST_TO
         } else if self.phone_number.is_some() {
@@ -479,14 +487,11 @@ mod tests {
         }
         for (statement, index) in [
             (&LIST, "calls_newest (tenant_id=? AND created_at>? AND (created_at,id)<(?,?))"),
-            (&LIST_FROM, "calls_from (tenant_id=? AND from_number=? AND created_at>? AND (created_at,id)<(?,?))"),
-            (&LIST_TO, "calls_to (tenant_id=? AND to_number=? AND created_at>? AND (created_at,id)<(?,?))"),
-            (
-                &LIST_PHONE_NUMBER,
-                "calls_phone_number (tenant_id=? AND phone_number_id=? AND created_at>? AND (created_at,id)<(?,?))",
-            ),
-            (&LIST_AGENT, "calls_agent (tenant_id=? AND agent_id=? AND created_at>? AND (created_at,id)<(?,?))"),
-            (&LIST_STATUS, "calls_status (tenant_id=? AND status=? AND created_at>? AND (created_at,id)<(?,?))"),
+            (&LIST_FROM, "calls_from (tenant_id=? AND from_number=? AND (created_at,id)<(?,?))"),
+            (&LIST_TO, "calls_to (tenant_id=? AND to_number=? AND (created_at,id)<(?,?))"),
+            (&LIST_PHONE_NUMBER, "calls_phone_number (tenant_id=? AND phone_number_id=? AND (created_at,id)<(?,?))"),
+            (&LIST_AGENT, "calls_agent (tenant_id=? AND agent_id=? AND (created_at,id)<(?,?))"),
+            (&LIST_STATUS, "calls_status (tenant_id=? AND status=? AND (created_at,id)<(?,?))"),
         ] {
             let plan = plan(&mut database, statement).await;
             assert_eq!(plan, format!("SEARCH calls USING INDEX {index}"), "{}", statement.name);
@@ -504,7 +509,8 @@ mod tests {
         let ended = CallFilter { status: Some(CallStatus::Completed), ..Default::default() };
         assert_eq!(of(&ended), "calls.list_status");
         assert_eq!(of(&CallFilter { agent, ..ended.clone() }), "calls.list_agent");
-        assert_eq!(of(&CallFilter { to: number, agent, ..ended }), "calls.list_to");
+        assert_eq!(of(&CallFilter { to: number, agent, ..ended.clone() }), "calls.list_to");
+        assert_eq!(of(&CallFilter { agent, created_from: Some(DateTime::UNIX_EPOCH), ..ended }), "calls.list");
         assert_eq!(of(&CallFilter { direction: Some(CallDirection::Incoming), ..Default::default() }), "calls.list");
     }
 }

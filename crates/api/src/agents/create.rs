@@ -1,13 +1,10 @@
 //! `POST /api/agents`.
 
-use super::{AgentBody, AgentView, rules};
+use super::{AgentBody, AgentView, make_agent, rules};
 use crate::caller::scopes::AgentsWrite;
 use crate::once::{Answer, IdempotencyHeader, IdempotencyKey};
 use crate::problem::ProblemBody;
 use crate::{Caller, Problem, Valid};
-use model::AuditKind;
-use serde_json::Map;
-use store::agents;
 
 const ROUTE: &str = "agents.create";
 
@@ -38,8 +35,8 @@ pub(crate) async fn create_agent(
             if let Some(answer) = key.replay(&caller, tx, ROUTE, &body).await? {
                 return Ok(answer);
             }
-            let made: AgentView = agents::create(tx, &body.name, &body.config, caller.now).await?.into();
-            caller.audit(tx, AuditKind::AgentCreated, Some(("agent", made.id.to_string())), Map::new()).await?;
+            let made = make_agent(tx, &caller.author(), &body.name, &body.config, caller.now).await?;
+            let made = AgentView::from(made);
             key.created(tx, ROUTE, &made).await
         })
         .await

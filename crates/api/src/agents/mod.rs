@@ -7,14 +7,16 @@ mod list;
 mod rules;
 mod update;
 
-use crate::App;
+use crate::{App, Author, Problem};
 use axum::extract::DefaultBodyLimit;
 use chrono::{DateTime, Utc};
 use model::limits::AGENT_CONFIG_BYTES_MAX;
-use model::{AgentConfig, AgentId};
+use model::{AgentConfig, AgentId, AuditKind};
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 use std::sync::Arc;
-use store::agents::StoredAgent;
+use store::Tx;
+use store::agents::{self, StoredAgent};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -69,6 +71,39 @@ impl From<StoredAgent> for AgentView {
         let StoredAgent { agent, created_at, updated_at } = stored;
         Self { id: agent.id, name: agent.name, config: agent.config, created_at, updated_at }
     }
+}
+
+/// Makes an agent; who did it is on record.
+///
+/// # Errors
+/// When the database fails.
+pub async fn make_agent(
+    tx: &mut Tx,
+    author: &Author,
+    name: &str,
+    config: &AgentConfig,
+    now: DateTime<Utc>,
+) -> Result<StoredAgent, Problem> {
+    let made = agents::create(tx, name, config, now).await?;
+    author.audit(tx, AuditKind::AgentCreated, ("agent", made.agent.id.to_string()), Map::new(), now).await?;
+    Ok(made)
+}
+
+/// Replaces an agent's name and configuration; who did it is on record.
+///
+/// # Errors
+/// [`Code::NotFound`](crate::Code::NotFound); when the database fails.
+pub async fn change_agent(
+    tx: &mut Tx,
+    author: &Author,
+    id: AgentId,
+    name: &str,
+    config: &AgentConfig,
+    now: DateTime<Utc>,
+) -> Result<StoredAgent, Problem> {
+    let changed = agents::update(tx, id, name, config, now).await?;
+    author.audit(tx, AuditKind::AgentUpdated, ("agent", id.to_string()), Map::new(), now).await?;
+    Ok(changed)
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {

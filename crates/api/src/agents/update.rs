@@ -1,13 +1,11 @@
 //! `PUT /api/agents/{id}`.
 
-use super::{AgentBody, AgentView, rules};
+use super::{AgentBody, AgentView, change_agent, rules};
 use crate::auth::path_id::PathId;
 use crate::caller::scopes::AgentsWrite;
 use crate::{Caller, Problem, Valid};
 use axum::Json;
-use model::{AgentId, AuditKind};
-use serde_json::Map;
-use store::agents;
+use model::AgentId;
 
 /// Replaces an agent's name and configuration.
 ///
@@ -29,9 +27,7 @@ pub(crate) async fn update_agent(
     rules::check(&caller.app, &body.config)?;
     let agent = caller
         .write("agents.update", async |tx| {
-            let agent = agents::update(tx, id, &body.name, &body.config, caller.now).await?;
-            caller.audit(tx, AuditKind::AgentUpdated, Some(("agent", id.to_string())), Map::new()).await?;
-            Ok(agent)
+            change_agent(tx, &caller.author(), id, &body.name, &body.config, caller.now).await
         })
         .await?;
     Ok(Json(agent.into()))

@@ -4,11 +4,10 @@
 //! was true before the check is asked again when the session is made.
 
 use crate::auth::accepted::client;
-use crate::auth::on_record::{Deed, stranger};
+use crate::auth::on_record::{Deed, NOBODY, stranger};
 use crate::auth::passwords::{no_verdict, not_right, unchanged};
 use crate::auth::second_factor::code::Factor;
 use crate::auth::secret::Secret;
-use crate::auth::strangers::STRANGERS;
 use crate::auth::tokens::{self, Open, TokensBody};
 use crate::layers::Limits;
 use crate::origin::Origin;
@@ -105,12 +104,13 @@ impl Attempt<'_> {
         self.app
             .store
             .system_read("auth.login.look", async |tx| {
-                let Some(user) = users::find_by_email(tx, self.email).await? else { return Ok(None) };
+                let user = users::find_by_email(tx, self.email).await?;
+                let id = user.as_ref().map_or(NOBODY, |user| user.id);
                 let known_address = match self.origin.ip {
-                    Some(ip) => users::knows_address(tx, user.id, ip).await?,
+                    Some(ip) => users::knows_address(tx, id, ip).await?,
                     None => false,
                 };
-                Ok(Some(Seen { user, known_address }))
+                Ok(user.map(|user| Seen { user, known_address }))
             })
             .await
     }
@@ -126,7 +126,7 @@ impl Attempt<'_> {
                 };
                 login_delay::gate(&attempts, self.now)
             }
-            None => STRANGERS.gate(self.email, self.now),
+            None => self.app.strangers.gate(self.email, self.now),
         };
         let wait = match gate {
             LoginGate::Open => return Ok(()),
@@ -143,8 +143,8 @@ impl Attempt<'_> {
         let passwords = &self.app.passwords;
         let Some(seen) = seen else {
             passwords.verify_nobody(password.hidden()).await.map_err(no_verdict)?;
-            STRANGERS.failed(self.email, self.now);
-            self.app.store.system("auth.login.stranger", async |tx| stranger(tx, self.origin, self.now).await).await?;
+            self.app.strangers.failed(self.email, self.now);
+            self.stranger().await?;
             return Ok(None);
         };
         let verdict = passwords.verify(password.hidden(), seen.user.password_hash.as_str()).await;
@@ -219,6 +219,19 @@ impl Attempt<'_> {
             self.failed(seen).await?;
         }
         Ok(problem)
+    }
+
+    async fn stranger(&self) -> Result<(), Problem> {
+        self.app
+            .store
+            .system("auth.login.stranger", async |tx| {
+                match users::login_failed(tx, NOBODY, self.now).await {
+                    Ok(_) | Err(store::Error::NotFound) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                stranger(tx, "password", self.origin, self.now).await
+            })
+            .await
     }
 
     async fn failed(&self, seen: &Seen) -> Result<(), Problem> {

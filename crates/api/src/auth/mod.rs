@@ -16,7 +16,7 @@ mod resend_otp;
 mod reset_password;
 mod second_factor;
 mod sessions;
-mod strangers;
+pub(crate) mod strangers;
 mod tokens;
 mod verify_email;
 

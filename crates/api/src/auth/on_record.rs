@@ -64,9 +64,20 @@ impl<'a> Deed<'a> {
     }
 }
 
-/// A login that failed for an address that nobody has: on record without the address.
-pub(crate) async fn stranger(tx: &mut SystemTx, origin: &Origin, now: DateTime<Utc>) -> Result<(), Problem> {
-    let event = origin.event(AuditKind::LoginFailed, Severity::Warning, ANYBODY, None, Map::new());
+/// Stands in for the user of an address that nobody has: what is asked about a user is asked about nobody, too, so that
+/// the time does not tell one from the other.
+pub(crate) const NOBODY: UserId = UserId(uuid::Uuid::nil());
+
+/// A password or a code was tried for an address that has none: on record without the address.
+pub(crate) async fn stranger(
+    tx: &mut SystemTx,
+    tried: &str,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
+    memberships::of_user(tx, NOBODY).await?;
+    let data = Map::from_iter([("tried".to_owned(), Value::from(tried))]);
+    let event = origin.event(AuditKind::LoginFailed, Severity::Warning, ANYBODY, None, data);
     audit::record(tx, &event, now).await?;
     Ok(())
 }

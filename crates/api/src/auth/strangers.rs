@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use identity::login_delay::{self, Attempts, LoginGate};
 use model::EmailAddress;
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use store::token_hash;
 
 /// Addresses remembered: under a megabyte. Each costs whoever fills this up a password hash.
@@ -16,10 +16,7 @@ type Counts = HashMap<[u8; 32], (u32, DateTime<Utc>)>;
 
 /// Addresses that nobody has, and that somebody tried.
 #[derive(Default)]
-pub(crate) struct Strangers(Mutex<Counts>);
-
-/// Of this process.
-pub(crate) static STRANGERS: LazyLock<Strangers> = LazyLock::new(Strangers::default);
+pub struct Strangers(Mutex<Counts>);
 
 impl Strangers {
     /// As [`login_delay::gate`] for users.

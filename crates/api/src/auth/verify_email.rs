@@ -1,6 +1,6 @@
 //! `POST /api/auth/verify-email`.
 
-use crate::auth::on_record::Deed;
+use crate::auth::on_record::{Deed, NOBODY, stranger};
 use crate::auth::passwords::no_verdict;
 use crate::auth::secret::Secret;
 use crate::layers::Limits;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use store::one_time_codes::{self, Code as SentCode};
 use store::{SystemTx, users};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// The code from the mail.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,7 +61,8 @@ pub(crate) async fn verify_email(
 ) -> Result<Json<VerifiedBody>, Problem> {
     limits.charge(&app.policies.email_verification, body.email.as_str()).await?;
     let now = app.now();
-    let open = app.store.system("auth.verify_email.try", async |tx| count_try(tx, &body.email, now).await).await?;
+    let open =
+        app.store.system("auth.verify_email.try", async |tx| count_try(tx, &body.email, &origin, now).await).await?;
     // Simultaneous tries have different numbers by now; the slow comparison needs no transaction.
     let right = match (open, OneTimeCode::parse(body.code.expose())) {
         (Some(open), Some(code)) => {
@@ -81,23 +83,32 @@ fn wrong() -> Problem {
     Problem::new(Code::InvalidCode, "the code is wrong, used or over; have another sent")
 }
 
-/// The code of this address, if there is one that may still be tried.
-async fn count_try(tx: &mut SystemTx, email: &EmailAddress, now: DateTime<Utc>) -> Result<Option<Open>, Problem> {
-    let Some(user) = users::find_by_email(tx, email).await? else { return Ok(None) };
-    let Some(code) = one_time_codes::current(tx, user.id, Purpose::VerifyEmail.as_str()).await? else {
-        return Ok(None);
-    };
-    let stored = StoredCode { expires_at: code.expires_at, tries: code.tries, used_at: code.used_at };
-    match one_time_code::check(&stored, now) {
-        Standing::Open => {}
-        Standing::Expired | Standing::Spent | Standing::Used => return Ok(None),
+/// The code of this address, if there is one that may still be tried. For every address the same is asked and one thing
+/// is written: the try, or that there was nothing to try.
+async fn count_try(
+    tx: &mut SystemTx,
+    email: &EmailAddress,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<Option<Open>, Problem> {
+    let user = users::find_by_email(tx, email).await?.map_or(NOBODY, |user| user.id);
+    let code = one_time_codes::current(tx, user, Purpose::VerifyEmail.as_str()).await?;
+    let open = code.filter(|code| {
+        let stored = StoredCode { expires_at: code.expires_at, tries: code.tries, used_at: code.used_at };
+        match one_time_code::check(&stored, now) {
+            Standing::Open => true,
+            Standing::Expired | Standing::Spent | Standing::Used => false,
+        }
+    });
+    let id = open.as_ref().map_or(Uuid::nil(), |code| code.id);
+    match one_time_codes::count_try(tx, id).await {
+        Ok(tries) if tries <= one_time_code::TRIES_MAX => return Ok(open.map(|code| Open { user, code })),
+        // Nothing to try; or others were faster, or a new code was sent meanwhile.
+        Ok(_) | Err(store::Error::NotFound) => {}
+        Err(error) => return Err(error.into()),
     }
-    match one_time_codes::count_try(tx, code.id).await {
-        Ok(tries) if tries <= one_time_code::TRIES_MAX => Ok(Some(Open { user: user.id, code })),
-        // Others were faster, or a new code was sent meanwhile.
-        Ok(_) | Err(store::Error::NotFound) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    stranger(tx, "code", origin, now).await?;
+    Ok(None)
 }
 
 async fn verify(tx: &mut SystemTx, open: &Open, origin: &Origin, now: DateTime<Utc>) -> Result<(), Problem> {

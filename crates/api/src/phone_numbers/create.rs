@@ -1,14 +1,13 @@
 //! `POST /api/phone-numbers`.
 
-use super::{PhoneNumberView, own_agent};
+use super::{PhoneNumberView, connect_number, own_agent};
 use crate::caller::scopes::PhoneNumbersWrite;
 use crate::once::{Answer, IdempotencyHeader, IdempotencyKey};
 use crate::problem::ProblemBody;
 use crate::{Caller, Problem, Valid};
-use model::{AgentId, AuditKind, CarrierKind, E164};
+use model::{AgentId, CarrierKind, E164};
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
-use store::phone_numbers::{self, NewPhoneNumber};
+use store::phone_numbers::NewPhoneNumber;
 use utoipa::ToSchema;
 
 const ROUTE: &str = "phone_numbers.create";
@@ -63,9 +62,7 @@ pub(crate) async fn create_phone_number(
                 agent: body.agent_id,
                 path_token_hash: None,
             };
-            let made: PhoneNumberView = phone_numbers::create(tx, &new, caller.now).await?.into();
-            let object = Some(("phone_number", made.id.to_string()));
-            caller.audit(tx, AuditKind::PhoneNumberCreated, object, Map::new()).await?;
+            let made = PhoneNumberView::from(connect_number(tx, &caller.author(), &new, caller.now).await?);
             key.created(tx, ROUTE, &made).await
         })
         .await

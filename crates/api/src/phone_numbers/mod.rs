@@ -7,12 +7,13 @@ mod list;
 mod update;
 mod webhook_address;
 
-use crate::{App, Problem};
+use crate::{App, Author, Problem};
 use chrono::{DateTime, Utc};
-use model::{AgentId, CarrierKind, E164, PhoneNumberId};
+use model::{AgentId, AuditKind, CarrierKind, E164, PhoneNumberId};
 use serde::Serialize;
+use serde_json::Map;
 use std::sync::Arc;
-use store::phone_numbers::PhoneNumber;
+use store::phone_numbers::{self, NewPhoneNumber, PhoneNumber};
 use store::{Tx, agents};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -56,6 +57,38 @@ async fn own_agent(tx: &mut Tx, id: AgentId) -> Result<(), Problem> {
         Err(store::Error::NotFound) => Err(Problem::field("agent_id", "names no agent")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Connects a number to an agent; who did it is on record.
+///
+/// # Errors
+/// [`Code::Conflict`](crate::Code::Conflict) when it is connected already, here or elsewhere; when the database fails.
+pub async fn connect_number(
+    tx: &mut Tx,
+    author: &Author,
+    new: &NewPhoneNumber,
+    now: DateTime<Utc>,
+) -> Result<PhoneNumber, Problem> {
+    let made = phone_numbers::create(tx, new, now).await?;
+    author.audit(tx, AuditKind::PhoneNumberCreated, ("phone_number", made.id.to_string()), Map::new(), now).await?;
+    Ok(made)
+}
+
+/// Gives a number a webhook address of its own, by the hash of its token; who did it is on record.
+///
+/// # Errors
+/// [`Code::NotFound`](crate::Code::NotFound); when the database fails.
+pub async fn replace_webhook_address(
+    tx: &mut Tx,
+    author: &Author,
+    id: PhoneNumberId,
+    token_hash: [u8; 32],
+    now: DateTime<Utc>,
+) -> Result<PhoneNumber, Problem> {
+    let number = phone_numbers::set_path_token(tx, id, Some(token_hash)).await?;
+    let data = Map::from_iter([("webhook_address".to_owned(), "replaced".into())]);
+    author.audit(tx, AuditKind::PhoneNumberUpdated, ("phone_number", id.to_string()), data, now).await?;
+    Ok(number)
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {

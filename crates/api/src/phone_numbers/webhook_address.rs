@@ -1,15 +1,14 @@
 //! `POST /api/phone-numbers/{id}/webhook-address`.
 
+use super::replace_webhook_address;
 use crate::auth::path_id::PathId;
 use crate::caller::scopes::PhoneNumbersWrite;
 use crate::{App, Caller, Code, Problem};
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};
 use identity::PathToken;
-use model::{AuditKind, CarrierKind, PhoneNumberId};
+use model::{CarrierKind, PhoneNumberId};
 use serde::Serialize;
-use serde_json::Map;
-use store::phone_numbers;
 use utoipa::ToSchema;
 
 /// A webhook address, shown once.
@@ -44,11 +43,7 @@ pub(crate) async fn create_webhook_address(
     })?;
     let number = caller
         .write("phone_numbers.set_path_token", async |tx| {
-            let number = phone_numbers::set_path_token(tx, id, Some(token.hash())).await?;
-            let data = Map::from_iter([("webhook_address".to_owned(), "replaced".into())]);
-            let object = Some(("phone_number", id.to_string()));
-            caller.audit(tx, AuditKind::PhoneNumberUpdated, object, data).await?;
-            Ok(number)
+            replace_webhook_address(tx, &caller.author(), id, token.hash(), caller.now).await
         })
         .await?;
     let path = match number.carrier {

@@ -112,6 +112,13 @@ async fn strangers_are_on_record_of_the_system_and_forwarded_headers_of_stranger
     let answer = test.request(Method::GET, "/docs/").from("198.51.100.1").send().await;
     assert_eq!(answer.status, 200);
     assert_eq!(counts(&test).await["suspicious_headers"], 1);
+    let events = eventually("the anomaly is on record of the system", async || {
+        let report = test.store().verify_audit().await.expect("a report");
+        let system = report.chains.into_iter().find(|chain| chain.tenant.is_none());
+        system.map(|chain| chain.events).filter(|events| *events > 0)
+    })
+    .await;
+    assert_eq!(events, 1);
     // Probes and carriers say nothing of themselves, and that is fine.
     for path in ["/health/live", "/webhooks/exotel/voicebot/nobody"] {
         test.request(Method::GET, path).header("user-agent", "").send().await;

@@ -509,6 +509,7 @@ fn app(store: Store, clock: &TestClock, mail: Arc<TestMail>, files: Arc<TestFile
         tokens: AccessTokens::new(&secret).expect("long enough"),
         pepper: TokenPepper::derive(&secret),
         passwords: Passwords::new(),
+        strangers: api::Strangers::default(),
         limiter: Limiter::local(policies.clone()),
         policies,
         mail,

@@ -639,9 +639,10 @@ async fn an_account_is_no_business_of_api_keys_and_strangers() {
 async fn failed_logins_of_unknown_addresses_are_on_record_without_the_address() {
     let app = TestApp::start().await;
     login(&app, "stranger.on.record@example.org", "wrong wrong wrong").await.expect(401);
+    verify(&app, "stranger.on.record@example.org", "000000").await.expect(400);
     let report = app.store().verify_audit().await.expect("a report");
     let system = report.chains.iter().find(|chain| chain.tenant.is_none()).expect("the installation's own chain");
-    assert!(system.events >= 1 && system.fault.is_none());
+    assert!(system.events >= 2 && system.fault.is_none());
 }
 
 #[tokio::test]

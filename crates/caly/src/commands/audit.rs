@@ -38,7 +38,8 @@ async fn verify(store: &Store) -> anyhow::Result<ExitCode> {
     let report = store.verify_audit().await?;
     let mut sound = true;
     for chain in &report.chains {
-        let whose = chain.tenant.map_or_else(|| "the installation".to_owned(), |tenant| format!("organisation {tenant}"));
+        let whose =
+            chain.tenant.map_or_else(|| "the installation".to_owned(), |tenant| format!("organisation {tenant}"));
         match &chain.fault {
             None => {
                 let head: String = chain.head_hash.iter().map(|byte| format!("{byte:02x}")).collect();

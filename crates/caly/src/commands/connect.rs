@@ -4,19 +4,16 @@ use crate::config::Config;
 use crate::terminal::{bold, say};
 use crate::{clock, node};
 use anyhow::{Context, bail};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use api::{Author, change_agent, connect_number, make_agent, replace_webhook_address};
 use call::flow::Flow;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use identity::PathToken;
 use model::{AgentConfig, AgentId, Brain, CarrierKind, E164, TenantId, ToolConfig};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::phone_numbers::NewPhoneNumber;
-use store::{Store, SystemTx, agents, organisations, phone_numbers, token_hash};
-
-/// Random bytes of the number's own address: 256 bits.
-const TOKEN_BYTES: usize = 32;
+use store::{Store, SystemTx, agents, organisations, phone_numbers};
 
 /// What `caly connect` takes.
 #[derive(Args)]
@@ -45,8 +42,8 @@ pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result
         "the organisation's name must have 1 to {} characters",
         model::limits::NAME_CHARS_MAX
     );
-    let token = new_token()?;
-    let hash = token_hash(&token);
+    let token = PathToken::random()?;
+    let hash = token.hash();
     let store = node::open_store(config).await?;
     let connected = connect(&store, name, &number, &agent, hash).await;
     store.close().await;
@@ -58,7 +55,7 @@ pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result
         say("The built-in speech knows English only: this flow needs another transcriber and speaker.");
     }
     say("In the carrier's flow of this number put a Voicebot applet with this URL; it is shown only now:");
-    say(format!("  {base}/webhooks/exotel/voicebot/{token}"));
+    say(format!("  {base}/webhooks/exotel/voicebot/{}", token.expose()));
     if config.public_url.is_none() {
         say("CALY_PUBLIC_URL is not set: a carrier cannot reach this address.");
     }
@@ -79,7 +76,7 @@ fn flow_speaks_other_than_english(agent: &AgentConfig) -> bool {
 }
 
 async fn connect(store: &Store, name: &str, number: &E164, agent: &AgentConfig, hash: [u8; 32]) -> anyhow::Result<()> {
-    let now = clock::now();
+    let (now, author) = (clock::now(), Author::command("connect"));
     // One transaction: a number that cannot be connected leaves no organisation behind.
     store
         .system("connect", async |tx| {
@@ -90,14 +87,14 @@ async fn connect(store: &Store, name: &str, number: &E164, agent: &AgentConfig, 
                 Some(found) if found.tenant != tenant => bail!("this number is connected to another organisation"),
                 Some(found) => {
                     let name = agents::get(tx, found.agent).await?.agent.name;
-                    agents::update(tx, found.agent, &name, agent, now).await?;
-                    phone_numbers::set_path_token(tx, found.id, Some(hash)).await?;
+                    change_agent(tx, &author, found.agent, &name, agent, now).await?;
+                    replace_webhook_address(tx, &author, found.id, hash, now).await?;
                 }
                 None => {
-                    let agent: AgentId = agents::create(tx, number.as_str(), agent, now).await?.agent.id;
+                    let agent: AgentId = make_agent(tx, &author, number.as_str(), agent, now).await?.agent.id;
                     let carrier = CarrierKind::Exotel;
                     let new = NewPhoneNumber { carrier, number: number.clone(), agent, path_token_hash: Some(hash) };
-                    phone_numbers::create(tx, &new, now).await?;
+                    connect_number(tx, &author, &new, now).await?;
                 }
             }
             Ok(())
@@ -111,10 +108,4 @@ async fn organisation(tx: &mut SystemTx, name: &str, now: DateTime<Utc>) -> Resu
         Some(found) => Ok(found.id),
         None => Ok(organisations::create(tx, name, now).await?.id),
     }
-}
-
-fn new_token() -> anyhow::Result<String> {
-    let mut bytes = [0u8; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).ok().context("the operating system gives no randomness")?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

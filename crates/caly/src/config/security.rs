@@ -126,7 +126,8 @@ impl Reader<'_> {
             (host, from) => {
                 for (name, given) in [("SMTP_HOST", host.is_some()), ("SMTP_FROM", from.is_some())] {
                     if !given {
-                        self.problems.push(format!("{name} is missing: codes and links for people's accounts go by mail"));
+                        self.problems
+                            .push(format!("{name} is missing: codes and links for people's accounts go by mail"));
                     }
                 }
                 None
@@ -167,9 +168,9 @@ impl Reader<'_> {
             match set {
                 Some(Ok(())) => {}
                 Some(Err(error)) => self.problems.push(format!("CALY_RATE_LIMITS: {error}")),
-                None => self.problems.push(
-                    "CALY_RATE_LIMITS must be like login=6/15m, organisation=600/1m (s, m or h)".to_owned(),
-                ),
+                None => self
+                    .problems
+                    .push("CALY_RATE_LIMITS must be like login=6/15m, organisation=600/1m (s, m or h)".to_owned()),
             }
         }
         policies
@@ -193,7 +194,9 @@ mod tests {
 
     #[test]
     fn windows_are_read_in_three_units() {
-        for (text, want) in [("90", Some(90)), ("90s", Some(90)), ("15m", Some(900)), ("1h", Some(3_600)), ("x", None), ("", None)] {
+        for (text, want) in
+            [("90", Some(90)), ("90s", Some(90)), ("15m", Some(900)), ("1h", Some(3_600)), ("x", None), ("", None)]
+        {
             assert_eq!(seconds(text).map(|duration| duration.as_secs()), want, "{text}");
         }
     }

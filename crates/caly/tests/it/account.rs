@@ -30,7 +30,13 @@ pub(crate) struct Person {
 }
 
 /// A request in JSON, as somebody or as nobody.
-pub(crate) async fn ask(server: &Server, method: Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
+pub(crate) async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> Answer {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut headers = Vec::new();
     if let Some(bearer) = &bearer {

@@ -50,10 +50,12 @@ async fn canaries_appear_in_no_log_line_error_or_figure() {
             }
             let example = about.pointer("/requestBody/content/application~1json/example").cloned();
             for canary in [SECRET, PHONE, TRANSCRIPT] {
-                let filled = path.replace('{', "").replace('}', "");
+                let filled = path.replace(['{', '}'], "");
                 let bare = example.as_ref().map(|example| poisoned(example, canary));
                 let query = format!("{filled}?cursor={}&email={}", encoded(canary), encoded(canary));
-                for (address, token) in [(&filled, asha.access.as_str()), (&query, asha.access.as_str()), (&filled, canary)] {
+                for (address, token) in
+                    [(&filled, asha.access.as_str()), (&query, asha.access.as_str()), (&filled, canary)]
+                {
                     let answer = ask(&server, method.clone(), address, Some(token), bare.as_ref()).await;
                     if answer.status >= 400 {
                         clean(&format!("{method} {path}"), &answer.body.to_string());
@@ -62,7 +64,8 @@ async fn canaries_appear_in_no_log_line_error_or_figure() {
                 }
                 let inside = path.split('/').map(|part| if part.starts_with('{') { canary } else { part });
                 let inside = inside.map(encoded).collect::<Vec<_>>().join("/");
-                let headers = [("user-agent", canary), ("x-request-id", canary), ("referer", canary), ("cookie", canary)];
+                let headers =
+                    [("user-agent", canary), ("x-request-id", canary), ("referer", canary), ("cookie", canary)];
                 let answer = request(&server, method.clone(), &inside, &headers, canary).await;
                 if answer.status >= 400 {
                     clean(&format!("{method} {path}"), &answer.body.to_string());

@@ -96,8 +96,10 @@ async fn two_nodes_count_together() {
         tell(node, "/api/auth/verify-email", json!({ "email": "a@clinic.example.org", "code": "123456" })).await
     })
     .await;
-    exactly(nodes, 3, async |node| tell(node, "/api/auth/resend-otp", json!({ "email": "a@clinic.example.org" })).await)
-        .await;
+    exactly(nodes, 3, async |node| {
+        tell(node, "/api/auth/resend-otp", json!({ "email": "a@clinic.example.org" })).await
+    })
+    .await;
     let register = json!({
         "organisation_name": "Clinic", "name": "Asha", "email": "new@clinic.example.org",
         "password": "seven yellow buffaloes dance",
@@ -122,7 +124,11 @@ async fn without_redis_logins_are_still_limited_and_nobody_waits() {
     for n in 3..6 {
         let began = Instant::now();
         assert_eq!(login(&server, "asha@clinic.example.org").await.status, 401, "{n}");
-        assert!(began.elapsed() < ANSWERED_WITHIN * 2, "the wait for Redis and a password's hash: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < ANSWERED_WITHIN * 2,
+            "the wait for Redis and a password's hash: {:?}",
+            began.elapsed()
+        );
     }
     for _ in 0..3 {
         let began = Instant::now();

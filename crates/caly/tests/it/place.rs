@@ -2,11 +2,11 @@
 
 use crate::program::ENCRYPTION_KEY;
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use secrecy::SecretString;
 use store::{Keyring, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -72,6 +72,10 @@ impl Place {
         let (server, _) = admin_url.rsplit_once('/').expect("an address with a database");
         let url = format!("{server}/{name}");
         Some(Self { folder: tempfile::tempdir().expect("a folder"), url, kind: Kind::Postgres { admin_url, name } })
+    }
+
+    pub(crate) const fn is_postgres(&self) -> bool {
+        matches!(self.kind, Kind::Postgres { .. })
     }
 
     /// Takes the database away.

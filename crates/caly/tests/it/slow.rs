@@ -42,7 +42,8 @@ async fn slow_headers_and_slow_bodies_are_closed_while_others_are_answered() {
     let server = Server::start(&place, &[]).await;
     let address = server.url.trim_start_matches("http://").to_owned();
     let headers = "GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ";
-    let body = "POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n";
+    let body =
+        "POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n";
     let slow: Vec<_> = (0..CLIENTS)
         .map(|n| {
             let (address, begin) = (address.clone(), if n % 2 == 0 { headers } else { body });

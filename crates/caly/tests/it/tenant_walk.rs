@@ -6,7 +6,10 @@ use crate::place::{Place, both_databases, now};
 use crate::post::{Answer, get};
 use crate::program::Server;
 use crate::world::colours;
-use model::{AgentId, CallDirection, CallStatus, CarrierKind, E164, OrganisationId, PhoneNumberId, SpeechConfig, TranscriptTurn, TurnRole};
+use model::{
+    AgentId, CallDirection, CallStatus, CarrierKind, E164, OrganisationId, PhoneNumberId, SpeechConfig, TranscriptTurn,
+    TurnRole,
+};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,15 +54,16 @@ impl Belongings {
         let phone_number = person
             .make(server, "/api/phone-numbers", json!({ "number": number, "carrier": "exotel", "agent_id": agent }))
             .await;
-        let key = person
-            .make(server, "/api/api-keys", json!({ "name": "crm", "scopes": ["agents:read"] }))
-            .await;
+        let key = person.make(server, "/api/api-keys", json!({ "name": "crm", "scopes": ["agents:read"] })).await;
         let provider_key = person
-            .make(server, "/api/provider-keys", json!({ "provider": "deepgram", "label": "ours", "key": "0123456789abcdef" }))
+            .make(
+                server,
+                "/api/provider-keys",
+                json!({ "provider": "deepgram", "label": "ours", "key": "0123456789abcdef" }),
+            )
             .await;
         let invited = format!("guest-{}@example.org", person.user);
-        let invitation =
-            person.make(server, "/api/invitations", json!({ "email": invited, "role": "viewer" })).await;
+        let invitation = person.make(server, "/api/invitations", json!({ "email": invited, "role": "viewer" })).await;
         let sessions = person.get(server, "/api/auth/sessions").await;
         let session = sessions.body.pointer("/items/0/id").and_then(Value::as_str).expect("a session").to_owned();
         let (call, recording) = call_of(place, person, &agent, &phone_number).await;
@@ -156,9 +160,8 @@ impl Operation {
         let reference = |parameter: &Value| {
             let schema = &parameter["schema"];
             let direct = schema["$ref"].as_str().map(str::to_owned);
-            let optional = || {
-                schema["oneOf"].as_array()?.iter().find_map(|one| one["$ref"].as_str().map(str::to_owned))
-            };
+            let optional =
+                || schema["oneOf"].as_array()?.iter().find_map(|one| one["$ref"].as_str().map(str::to_owned));
             let name = direct.or_else(optional)?;
             name.rsplit('/').next().filter(|name| name.ends_with("Id")).map(str::to_owned)
         };
@@ -175,7 +178,9 @@ impl Operation {
     fn at(&self, ids: &BTreeMap<&'static str, String>) -> String {
         let mut path = self.path.clone();
         for ((place, name), kind) in self.ids() {
-            let id = ids.get(kind.as_str()).unwrap_or_else(|| panic!("{}: no {kind} to try; add one to this test", self.name()));
+            let id = ids
+                .get(kind.as_str())
+                .unwrap_or_else(|| panic!("{}: no {kind} to try; add one to this test", self.name()));
             if place == "path" {
                 path = path.replace(&format!("{{{name}}}"), id);
             } else {

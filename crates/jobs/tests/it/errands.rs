@@ -37,7 +37,8 @@ impl World {
         let url = format!("sqlite://{}/caly.db", folder.path().display());
         let store = Store::open(&StoreConfig::new(url, Keyring::new([7; 32], None))).await.expect("opens");
         let clock = Arc::new(Mutex::new(DateTime::from_timestamp(1_790_000_000, 0).expect("a time")));
-        store.migrate_up(*clock.lock().expect("no holder panics")).await.expect("migrated");
+        let begin = *clock.lock().expect("no holder panics");
+        store.migrate_up(begin).await.expect("migrated");
         let sink = MailSink::start().await.expect("a port");
         let settings = SmtpSettings {
             host: "127.0.0.1".to_owned(),
