@@ -35,6 +35,8 @@ pub struct EdgeSettings {
     /// Where carriers and people reach this installation, `https://host`; none = whatever host they asked for
     /// (development).
     pub public_url: Option<String>,
+    /// What links in mails begin with, without a slash at the end: never what a request says of itself.
+    pub links_url: String,
     /// Proxies in front of us: only their `X-Forwarded-*` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Opens `/api/test/*` in development.

@@ -216,6 +216,12 @@ pub(crate) fn same_secret(configured: Option<&SecretString>, given: &SecretStrin
         .is_some_and(|secret| bool::from(token_hash(secret.expose_secret()).ct_eq(&token_hash(given.expose_secret()))))
 }
 
+/// Whether the request carries a token of the installation's own.
+pub(crate) fn has_own_token(app: &App, headers: &HeaderMap) -> bool {
+    let tokens = [&app.edge.operator_token, &app.edge.dev_test_token];
+    bearer(headers).ok().flatten().is_some_and(|given| tokens.iter().any(|own| same_secret(own.as_ref(), &given)))
+}
+
 /// The token of a request that is checked against a configured secret; none when there is no header.
 pub(crate) fn presented(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
     bearer(headers)

@@ -286,6 +286,9 @@ impl Config {
             speech_model: read.text("CALY_SPEECH_MODEL").unwrap_or_else(|| "tts-1".to_owned()),
             data_dir,
         };
+        if config.audit_keep_days == Some(0) {
+            read.problems.push("CALY_AUDIT_KEEP_DAYS must be at least 1; leave it out to keep audit events for ever".into());
+        }
         if production && config.public_url.is_none() {
             read.problems
                 .push("CALY_PUBLIC_URL is missing: in production carriers must be told where to connect".into());

@@ -63,6 +63,7 @@ pub(crate) fn app(config: &Config, shared: Shared) -> anyhow::Result<App> {
         edge: EdgeSettings {
             production: config.environment == Environment::Production,
             public_url: config.public_url.clone(),
+            links_url: config.base_url(),
             trusted_proxies: config.security.trusted_proxies.clone(),
             dev_test_token: config.security.dev_test_token.clone(),
             operator_token: config.security.operator_token.clone(),
@@ -123,10 +124,22 @@ fn check_agent(
 ) -> Result<(), Vec<FieldFault>> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, message: String| faults.push(FieldFault { field: field.to_owned(), message });
-    if let Brain::Flow { text } = &agent.brain
-        && let Err(error) = Flow::parse(text)
-    {
-        fault("brain.text", format!("is no flow: {error}"));
+    match &agent.brain {
+        Brain::Flow { text } => match Flow::parse(text) {
+            Ok(flow) => {
+                for tool in flow.tool_names().filter(|name| !agent.tools.contains_key(*name)) {
+                    fault("tools", format!("lacks `{tool}`, which the flow uses"));
+                }
+            }
+            Err(error) => {
+                for problem in &error.problems {
+                    // The first line: the others would quote the text.
+                    let what = problem.what.lines().next().unwrap_or_default();
+                    fault("brain.text", format!("{}: {what}", problem.place));
+                }
+            }
+        },
+        Brain::LanguageModel(_) => {}
     }
     let known = |names: &BTreeSet<String>| {
         let others = names.iter().map(String::as_str).filter(|name| *name != "builtin");
@@ -151,6 +164,7 @@ mod tests {
     fn agent(text: &str, speaker: &str) -> AgentConfig {
         serde_json::from_value(serde_json::json!({
             "brain": { "kind": "flow", "text": text }, "speech": { "speaker": speaker },
+            "tools": { "book_visit": { "kind": "record" } },
         }))
         .expect("an agent")
     }

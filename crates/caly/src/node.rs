@@ -8,6 +8,7 @@ use identity::Passwords;
 use jobs::{Runner, reconcile};
 use providers::objects::Objects;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,7 @@ impl Node {
 
         let store = open_store(config).await?;
         let http = services::http()?;
+        let egress = services::egress(config, &http)?;
         let objects = Objects::open(&config.objects, &http).context("the store of recordings cannot be opened")?;
         let loading = config.clone();
         let loaded = tokio::task::spawn_blocking(move || services::load(&loading, &http, &progress))
@@ -89,6 +91,7 @@ impl Node {
             objects: objects.clone(),
             clock: clock::shared(),
             mailer: mailer.clone(),
+            egress,
             passwords: passwords.clone(),
             public_url: config.base_url().into(),
             audit_keep_days: config.audit_keep_days,
@@ -114,6 +117,7 @@ impl Node {
             tokio::spawn(keep),
             tokio::spawn(api::server::serve(listener, router, stop_background.clone())),
             tokio::spawn(runner.run(stop_background.clone())),
+            tokio::spawn(jobs::events::run(context.clone(), stop_background.clone())),
             tokio::spawn(reconcile::run(context.clone(), owner, started_at, stop_background.clone())),
             tokio::spawn(until(stop_background.clone(), async move { leases.renew_leases(clock::now).await })),
         ];
@@ -182,7 +186,11 @@ fn folder(base: &Path, name: &str) -> anyhow::Result<std::path::PathBuf> {
 /// Makes a folder and tries to write into it: a read-only one is told now, not in the first call.
 fn create_folder(path: &Path) -> anyhow::Result<()> {
     let probe = path.join(".caly-probe");
-    std::fs::create_dir_all(path)
+    // Recordings and password hashes lie here: nobody else's business. A folder that is there stays as it is.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
         .and_then(|()| std::fs::write(&probe, b""))
         .and_then(|()| std::fs::remove_file(&probe))
         .with_context(|| format!("the folder {} cannot be written; set CALY_DATA_DIR to one that can", path.display()))

@@ -60,7 +60,7 @@ struct Seen {
 /// Logs in.
 ///
 /// `invalid_credentials` says no more than that: an unknown address takes the same time and gets the same answer as a
-/// wrong password. `second_factor_required` comes after the right password only. After five failures in a row the
+/// wrong password. `second_factor_required` comes after the right password only. After six failures in a row the
 /// account waits, longer each time, except from where its owner logged in before.
 #[utoipa::path(
     post, path = "/api/auth/login", tag = "auth", operation_id = "login",

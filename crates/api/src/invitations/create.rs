@@ -4,7 +4,7 @@ use super::InvitationBody;
 use crate::auth::passwords::ours;
 use crate::layers::Limits;
 use crate::members::{may_grant, person};
-use crate::{App, Caller, Problem, Valid, scopes};
+use crate::{Caller, Problem, Valid, scopes};
 use axum::Json;
 use axum::http::StatusCode;
 use chrono::Duration;
@@ -19,8 +19,6 @@ use utoipa::ToSchema;
 
 /// How long an invitation is good: people are on leave for a week.
 const DAYS: u32 = 7;
-/// Where links lead when the installation's address is not set, which only development allows.
-const DEVELOPMENT_URL: &str = "http://127.0.0.1";
 
 /// Who is asked.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -53,7 +51,7 @@ pub(crate) async fn create_invitation(
     // Nobody's mailbox is filled by invitations that are taken back and sent again.
     limits.charge(&caller.app.policies.code_resend, &format!("invitation {}", body.email.as_str())).await?;
     let (now, token) = (caller.now, InvitationToken::random().map_err(|error| ours(&error))?);
-    let link = format!("{}/accept-invitation#token={}", base(&caller.app), token.expose());
+    let link = format!("{}/accept-invitation#token={}", caller.app.edge.links_url, token.expose());
     let new = NewInvitation {
         email: body.email,
         role: body.role,
@@ -75,15 +73,4 @@ pub(crate) async fn create_invitation(
         .await?;
     caller.app.jobs_wake.notify_one();
     Ok((StatusCode::CREATED, Json(InvitationBody::of(made, now))))
-}
-
-/// Where links in mails lead: what is configured, never what a request says of itself.
-fn base(app: &App) -> &str {
-    match &app.edge.public_url {
-        Some(url) => url.trim_end_matches('/'),
-        None => {
-            tracing::warn!("no public address is set: the link in the mail leads to this machine");
-            DEVELOPMENT_URL
-        }
-    }
 }

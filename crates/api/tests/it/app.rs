@@ -517,6 +517,7 @@ fn app(store: Store, clock: &TestClock, mail: Arc<TestMail>, files: Arc<TestFile
         edge: EdgeSettings {
             production: false,
             public_url: Some(PUBLIC_URL.to_owned()),
+            links_url: PUBLIC_URL.to_owned(),
             trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")],
             dev_test_token: Some(DEV_TEST_TOKEN.into()),
             operator_token: Some(OPERATOR_TOKEN.into()),

@@ -1,7 +1,7 @@
 //! `caly doctor`: what this machine has and lacks.
 
 use crate::config::Config;
-use crate::services;
+use crate::{edge, services};
 use crate::terminal::say;
 use providers::local::Models;
 use providers::objects::Objects;
@@ -47,5 +47,11 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Ok(objects.describe().to_owned())
     };
     report("recordings", objects.await);
+    let mail = async {
+        let mailer = edge::mailer(config).map_err(|e| e.to_string())?;
+        mailer.check().await.map_err(|e| e.to_string())?;
+        Ok(mailer.describe())
+    };
+    report("mail", mail.await);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -17,8 +17,16 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         complain(format!("note: {missing}"));
     }
     say(format!("Caly answers calls on http://{}; stop with Ctrl-C", node.address));
+    say(format!("Its API is described at http://{}/docs; {}", node.address, where_mails_go(config)));
     wait_and_stop(node).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn where_mails_go(config: &Config) -> String {
+    match &config.security.smtp {
+        Some(smtp) => format!("mails leave through {}", smtp.host),
+        None => format!("mails are kept in {}", config.data_dir.join("mails").display()),
+    }
 }
 
 /// Waits for the first signal, drains, and ends at once on the second.
