@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
+use identity::ApiKey;
 use identity::access::AccessError;
 use model::{ApiKeyId, AuditKind, Role, Scope, SessionId, Severity, TenantId, UserId};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,9 +18,6 @@ use std::sync::Arc;
 use store::audit::{self, NewAuditEvent};
 use store::{AnyTx, Tx, api_keys, sessions, token_hash};
 use subtle::ConstantTimeEq;
-
-/// What every API key begins with.
-pub(crate) const API_KEY_PREFIX: &str = identity::ApiKey::PREFIX;
 
 /// Somebody whose credentials are right.
 #[derive(Clone, Debug)]
@@ -62,8 +60,10 @@ pub(crate) async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Id
     let Some(token) = bearer(headers)? else { return Ok(None) };
     let text = token.expose_secret();
     let now = app.now();
-    if text.starts_with(API_KEY_PREFIX) {
-        let hash = token_hash(text);
+    if text.starts_with(ApiKey::PREFIX) {
+        // What cannot be one of ours costs no look into the database.
+        let key = ApiKey::parse(text).ok_or_else(|| Problem::new(Code::Unauthenticated, "the API key is not valid"))?;
+        let hash = key.hash();
         let found = app.store.system_read("api_keys.find", async |tx| api_keys::find(tx, hash, now).await).await?;
         let found = found.ok_or_else(|| Problem::new(Code::Unauthenticated, "the API key is not valid"))?;
         let key = found.key;
@@ -145,6 +145,8 @@ needs!(
     CallsWrite,
     RecordingsRead,
     AuditRead,
+    WebhookEndpointsRead,
+    WebhookEndpointsWrite,
 );
 
 /// Somebody who may do what `S` says, in one organisation.
@@ -300,7 +302,23 @@ impl<S> Caller<S> {
     where
         F: AsyncFnOnce(&mut Tx) -> Result<T, Problem>,
     {
-        self.app.store.write(self.identity.tenant, name, work).await
+        self.app
+            .store
+            .write(self.identity.tenant, name, async |tx| {
+                self.still_is(tx).await?;
+                work(tx).await
+            })
+            .await
+    }
+
+    /// The body may have taken seconds to arrive: whoever lost his role or his session meanwhile changes nothing.
+    pub(crate) async fn still_is(&self, tx: &mut Tx) -> Result<(), Problem> {
+        let Who::User { session, role, .. } = self.identity.who else { return Ok(()) };
+        match sessions::authenticate(tx, session, self.app.now()).await? {
+            Some(now) if now.role == role => Ok(()),
+            Some(_) => Err(Problem::new(Code::Forbidden, "your role has just changed; try again")),
+            None => Err(Problem::new(Code::TokenExpired, "the session has ended; log in again")),
+        }
     }
 
     /// Reads data of this tenant, all of one moment.

@@ -120,6 +120,10 @@ pub(crate) fn from_query<T: ToSchema + DeserializeOwned + 'static>(query: &str) 
 fn from_value<T: ToSchema + DeserializeOwned + 'static>(mut value: Value) -> Result<T, Problem> {
     let checker = checker::<T>();
     trim(&checker.schema, &checker.schema, &mut value);
+    if has_nul(&value) {
+        // PostgreSQL keeps no such character, and no text needs it.
+        return Err(Problem::new(Code::InvalidFields, "a text has the character NUL in it"));
+    }
     let mut faults: Vec<FieldFault> = checker.validator.iter_errors(&value).flat_map(|e| explain(&e)).collect();
     faults.truncate(FAULTS_MAX);
     if !faults.is_empty() {
@@ -131,6 +135,15 @@ fn from_value<T: ToSchema + DeserializeOwned + 'static>(mut value: Value) -> Res
         tracing::debug!(error = %error, "a body fits its schema and not its type");
         Problem::new(Code::InvalidFields, "a field has a value that cannot be used")
     })
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, field)| name.contains('\0') || has_nul(field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Where JSON breaks off, without quoting it.
@@ -451,6 +464,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
         assert!(matches!(from_bytes::<Inner>(deep.as_bytes()), Err(p) if p.code == Code::MalformedBody));
         assert!(matches!(from_bytes::<Inner>(b"{\"number\":"), Err(p) if p.code == Code::MalformedBody));
+        assert!(from_bytes::<Listing>(br#"{"colour":"\u0000"}"#).is_err() && from_query::<Listing>("colour=%00").is_err());
     }
 
     #[derive(Debug, Deserialize, PartialEq, ToSchema)]

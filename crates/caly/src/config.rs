@@ -44,7 +44,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("WASABI_ENDPOINT", "its address"),
     ("WASABI_REGION", "its region"),
     ("DEEPGRAM_API_KEY", "makes the transcriber «deepgram» available to agents"),
-    ("OPENAI_API_KEY", "key for language models and speech behind an OpenAI-compatible API, if they want one"),
+    ("OPENAI_API_KEY", "key for language models and speech; goes to api.openai.com, CALY_SPEECH_URL and CALY_MODEL_URLS only"),
     ("CALY_ENV", "development or production (development)"),
     ("CALY_CONFIG", "a TOML file with these settings in lower case; the environment wins"),
     ("CALY_HOST", "address to listen on (127.0.0.1; in production 0.0.0.0)"),
@@ -75,6 +75,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_UTC_OFFSET", "local time of the businesses (+05:30)"),
     ("CALY_DRAIN_S", "how long live calls may go on when the node stops (600)"),
     ("CALY_DEEPGRAM_URL", "another address of the Deepgram protocol"),
+    ("CALY_MODEL_URLS", "other addresses of language models that get OPENAI_API_KEY: https://api.groq.com, http://10.0.0.7:8000"),
     ("CALY_SPEECH_URL", "base address of an OpenAI-compatible speech service: makes the speaker «openai» available"),
     ("CALY_SPEECH_MODEL", "its model (tts-1)"),
 ];
@@ -133,6 +134,8 @@ pub(crate) struct Config {
     pub deepgram_url: Option<String>,
     /// OpenAI-compatible services.
     pub openai_key: Option<SecretString>,
+    /// Language models of the operator's own choice: they get the key.
+    pub model_urls: Vec<String>,
     /// OpenAI-compatible speech.
     pub speech_url: Option<String>,
     /// Its model.
@@ -282,6 +285,7 @@ impl Config {
             deepgram_key: read.text("DEEPGRAM_API_KEY").map(SecretString::from),
             deepgram_url: read.text("CALY_DEEPGRAM_URL"),
             openai_key: read.text("OPENAI_API_KEY").map(SecretString::from),
+            model_urls: read.urls("CALY_MODEL_URLS"),
             speech_url: read.url("CALY_SPEECH_URL"),
             speech_model: read.text("CALY_SPEECH_MODEL").unwrap_or_else(|| "tts-1".to_owned()),
             data_dir,
@@ -332,6 +336,10 @@ fn from_file(path: &str, problems: &mut Vec<String>) -> BTreeMap<String, String>
     values
 }
 
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
 fn unknown(name: &str) -> String {
     format!("{name} is no setting of Caly; `caly check-config --list` names them all")
 }
@@ -368,11 +376,20 @@ impl Reader<'_> {
 
     fn url(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
-        let fine = url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let fine = is_web_address(&text);
         if !fine {
             self.problems.push(format!("{name} must be an address like https://example.org"));
         }
         fine.then_some(text)
+    }
+
+    fn urls(&mut self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        let all: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect();
+        if all.iter().any(|url| !is_web_address(url)) {
+            self.problems.push(format!("{name} must be addresses like https://example.org, with commas between them"));
+        }
+        all
     }
 
     fn database(&mut self, data_dir: &std::path::Path) -> Database {

@@ -1,9 +1,10 @@
 //! The services of this node: built-in models and the vendors that are set up.
 
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use anyhow::Context;
 use model::LanguageModelConfig;
 use providers::deepgram::{DeepgramSettings, DeepgramTranscriber};
+use providers::egress::{Allowed, Egress};
 use providers::http::{Http, HttpSettings};
 use providers::language_model::LanguageModel;
 use providers::local::{Builtin, InferencePool, PoolSettings};
@@ -13,7 +14,20 @@ use providers::transcriber::Transcriber;
 use providers::turn::TurnDetector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use url::{Origin, Url};
 use switchboard::{Services, ThinkerFactory};
+
+/// The client for addresses that tenants choose. In development this machine is one of them.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn egress(config: &Config, http: &Http) -> anyhow::Result<Egress> {
+    let allowed = match config.environment {
+        Environment::Development => Allowed::LoopbackToo,
+        Environment::Production => Allowed::PublicOnly,
+    };
+    Egress::new(http, allowed).context("the client for webhook endpoints cannot be made")
+}
 
 /// The services, what is missing of the built-in ones, and the pool they run in.
 pub(crate) struct Loaded {
@@ -76,11 +90,23 @@ pub(crate) fn http() -> anyhow::Result<Http> {
     Http::new(&HttpSettings::default()).context("the HTTP client could not be made")
 }
 
+/// The vendor that the key is for when nothing else is said.
+const OPENAI_URL: &str = "https://api.openai.com";
+
 fn thinker(config: &Config, http: &Http) -> ThinkerFactory {
     let (http, key) = (http.clone(), config.openai_key.clone());
+    let ours = own_origins(config);
     Arc::new(move |model: &LanguageModelConfig| {
-        let mut settings = ModelSettings::new(model.model.clone(), key.clone());
+        // Agents name any address: the installation's key goes only where the operator said.
+        let key = key.clone().filter(|_| Url::parse(&model.base_url).is_ok_and(|url| ours.contains(&url.origin())));
+        let mut settings = ModelSettings::new(model.model.clone(), key);
         settings.base_url.clone_from(&model.base_url);
         Ok(Arc::new(OpenAiModel::new(http.clone(), settings)) as Arc<dyn LanguageModel>)
     })
+}
+
+/// Where `OPENAI_API_KEY` may be sent.
+fn own_origins(config: &Config) -> Vec<Origin> {
+    let named = config.speech_url.iter().chain(&config.model_urls).map(String::as_str);
+    std::iter::once(OPENAI_URL).chain(named).filter_map(|url| Some(Url::parse(url).ok()?.origin())).collect()
 }

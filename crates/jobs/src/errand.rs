@@ -78,14 +78,19 @@ async fn register(context: &Context, wanted: &Registration) -> Result<(), JobErr
         }
         let nobodys = nobodys_password(context).await?;
         let now = context.now();
-        context
+        let contested = context
             .store
             .system("users.contested", async |tx| {
-                users::set_password(tx, user.id, &nobodys, now).await?;
+                // Verified meanwhile, by who reads its mail: then nothing is contested.
+                users::replace_pending(tx, user.id, &user.name, &nobodys, now).await?;
                 one_time_codes::withdraw(tx, user.id, Purpose::VerifyEmail.as_str()).await
             })
-            .await?;
-        return send_reset(context, &user, None).await;
+            .await;
+        return match contested {
+            Ok(()) => send_reset(context, &user, None).await,
+            Err(store::Error::NotFound) => send(context, &user.email, MailKind::AlreadyRegistered).await,
+            Err(error) => Err(error.into()),
+        };
     }
     let now = context.now();
     let created = context.store.system("users.register", async |tx| create(tx, wanted, now).await).await;
@@ -121,6 +126,13 @@ async fn create(tx: &mut SystemTx, wanted: &Registration, now: DateTime<Utc>) ->
 
 /// A new code, which replaces an earlier one, and the mail with it.
 async fn send_code(context: &Context, user: &User) -> Result<(), JobError> {
+    let current = context.store.system_read("one_time_codes.current", async |tx| {
+        one_time_codes::current(tx, user.id, Purpose::VerifyEmail.as_str()).await
+    });
+    let sent_at = current.await?.filter(|code| code.used_at.is_none()).map(|code| code.created_at);
+    if is_recent(sent_at, context.now()) {
+        return as_much_work(context).await;
+    }
     let code = OneTimeCode::random().map_err(|error| JobError::Retry(error.to_string()))?;
     let purpose = Purpose::VerifyEmail;
     let hash = context
@@ -145,6 +157,12 @@ async fn send_code(context: &Context, user: &User) -> Result<(), JobError> {
 
 /// A link to a new password. `asked` says from where it was asked for, when somebody did.
 async fn send_reset(context: &Context, user: &User, asked: Option<&ErrandOrigin>) -> Result<(), JobError> {
+    let sent_at = context.store.system_read("password_resets.last", async |tx| {
+        password_resets::last_issued_at(tx, user.id).await
+    });
+    if is_recent(sent_at.await?, context.now()) {
+        return Ok(());
+    }
     let token = ResetToken::random().map_err(|error| JobError::Retry(error.to_string()))?;
     let link = format!("{}/reset-password#token={}", context.public_url, token.expose());
     let mail =
@@ -189,6 +207,11 @@ async fn send(context: &Context, to: &EmailAddress, kind: MailKind) -> Result<()
     context.store.system("errands.mail", async |tx| errands::enqueue(tx, &Errand::Mail(mail), now).await).await?;
     context.wake.notify_one();
     Ok(())
+}
+
+/// Whoever asks again and again for somebody else neither fills that mailbox nor takes away what was just sent.
+fn is_recent(sent_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    sent_at.is_some_and(|at| now - at < one_time_code::RESEND_AFTER)
 }
 
 /// What a code would have cost: requests that come meanwhile are not answered faster where there is nothing to send.

@@ -28,6 +28,8 @@ statements! {
         where tenant_id = $1 and (created_at, id) < ($2, $3) order by created_at desc, id desc limit $4"];
     REVOKE = "invitations.revoke" ["update invitations set revoked_at = $3
         where tenant_id = $1 and id = $2 and ", unanswered!()];
+    REVOKE_OF = "invitations.revoke_of" ["update invitations set revoked_at = $3
+        where tenant_id = $1 and invited_by = $2 and ", unanswered!()];
     FIND_OPEN = "invitations.find_open" ["select ", columns!(), " from invitations
         where token_hash = $1 and ", unanswered!(), " and expires_at > $2"];
     ACCEPT = "invitations.accept" ["update invitations set accepted_at = $4, accepted_by = $3
@@ -151,6 +153,14 @@ pub async fn revoke(tx: &mut Tx, id: InvitationId, now: DateTime<Utc>) -> Result
         get(tx, id).await?;
     }
     Ok(revoked)
+}
+
+/// Takes back every unanswered invitation of this member; how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_of(tx: &mut Tx, invited_by: UserId, now: DateTime<Utc>) -> Result<u64, Error> {
+    sql(&REVOKE_OF).bind(tx.tenant()).bind(invited_by).bind(now).run(tx).await
 }
 
 /// The invitation that this token can accept.

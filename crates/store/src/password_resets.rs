@@ -11,6 +11,8 @@ statements! {
         where user_id = $1 and used_at is null and revoked_at is null"];
     ISSUE = "password_resets.issue" ["insert into password_reset_tokens
         (id, user_id, token_hash, expires_at, created_at, updated_at) values ($1, $2, $3, $4, $5, $5)"];
+    LAST = "password_resets.last" ["select created_at from password_reset_tokens
+        where user_id = $1 and used_at is null and revoked_at is null order by created_at desc limit 1"];
     LOCK_USER = "password_resets.lock_user" ["update users set updated_at = updated_at
         where id = (select user_id from password_reset_tokens where token_hash = $1)"];
     PEEK = "password_resets.peek" ["select user_id from password_reset_tokens
@@ -44,6 +46,22 @@ pub async fn issue(
         .run(tx)
         .await
         .map(|_| ())
+}
+
+/// When the token that is good now was sent.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_issued_at(tx: &mut SystemTx, user: UserId) -> Result<Option<DateTime<Utc>>, Error> {
+    sql(&LAST).bind(user).one(tx, |row| row.get("created_at")).await
+}
+
+/// Takes back what was sent: the password has changed otherwise.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_of(tx: &mut SystemTx, user: UserId, now: DateTime<Utc>) -> Result<(), Error> {
+    sql(&REVOKE).bind(user).bind(now).run(tx).await.map(|_| ())
 }
 
 /// Whose password the token may reset, without using it.

@@ -11,7 +11,7 @@ use model::{AuditKind, Mail, MailKind};
 use serde::Deserialize;
 use store::errands::{self, Errand};
 use store::sessions::{self, EndReason};
-use store::{organisations, users};
+use store::{organisations, password_resets, users};
 use utoipa::ToSchema;
 
 /// The old one and the new one.
@@ -52,6 +52,7 @@ pub(crate) async fn change_password(
         .system("auth.change_password", async |tx| {
             let user = unchanged(tx, &seen, now).await?;
             users::set_password(tx, user.id, &hash, now).await?;
+            password_resets::revoke_of(tx, user.id, now).await?;
             let (kept, reason) = (Some(account.session), EndReason::PasswordChanged);
             let ended = sessions::end_all_of_user(tx, user.id, kept, reason, now).await?;
             let deed = Deed::by(user.id, AuditKind::PasswordChanged, &account.origin);

@@ -19,6 +19,7 @@ use identity::Verdict;
 use identity::login_delay::{self, Attempts, LoginGate};
 use model::{AuditKind, EmailAddress, OrganisationId, Severity};
 use serde::Deserialize;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use store::users::{self, User};
 use store::{SystemTx, memberships};
@@ -107,7 +108,7 @@ impl Attempt<'_> {
                 let user = users::find_by_email(tx, self.email).await?;
                 let id = user.as_ref().map_or(NOBODY, |user| user.id);
                 let known_address = match self.origin.ip {
-                    Some(ip) => users::knows_address(tx, id, ip).await?,
+                    Some(ip) => users::knows_address(tx, id, network(ip)).await?,
                     None => false,
                 };
                 Ok(user.map(|user| Seen { user, known_address }))
@@ -200,13 +201,16 @@ impl Attempt<'_> {
         }
         let (session, refresh) = tokens::begin(tx, &membership, user.id, self.origin, self.now).await?;
         if let Some(ip) = self.origin.ip {
-            users::remember_address(tx, user.id, ip, self.now).await?;
+            users::remember_address(tx, user.id, network(ip), self.now).await?;
         }
         let deed = |kind| Deed::by(user.id, kind, self.origin).with("session", session.id.to_string());
-        deed(AuditKind::LoginSucceeded).record(tx, self.now).await?;
+        // Where somebody works from is the business of the organisation he logs in to, and of no other.
+        let tenant = membership.tenant;
+        deed(AuditKind::LoginSucceeded).record_in(tx, tenant, self.now).await?;
         match factor {
             Some(Factor::Recovery(_)) => {
-                deed(AuditKind::RecoveryCodeUsed).severity(Severity::Warning).record(tx, self.now).await?;
+                let deed = deed(AuditKind::RecoveryCodeUsed).severity(Severity::Warning);
+                deed.record_in(tx, tenant, self.now).await?;
             }
             Some(Factor::App { .. }) | None => {}
         }
@@ -249,4 +253,12 @@ impl Attempt<'_> {
 
 fn code_needed() -> Problem {
     Problem::new(Code::SecondFactorRequired, "send the code of the second factor, too")
+}
+
+/// What of an address stays the same from day to day: of IPv6 its network, since the rest changes for privacy.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::origin::Origin;
 use crate::{Account, Problem};
 use chrono::{DateTime, Utc};
-use model::{AuditKind, Severity, UserId};
+use model::{AuditKind, Severity, TenantId, UserId};
 use serde_json::{Map, Value};
 use store::{AnyTx, SystemTx, audit, memberships};
 
@@ -53,6 +53,11 @@ impl<'a> Deed<'a> {
             self.one(tx, now).await?;
         }
         Ok(())
+    }
+
+    /// Puts it on record in one organisation: the one it was done in.
+    pub(crate) async fn record_in(self, tx: &mut SystemTx, tenant: TenantId, now: DateTime<Utc>) -> Result<(), Problem> {
+        self.one(tx.tenant(tenant).await?, now).await
     }
 
     async fn one(&self, tx: &mut impl AnyTx, now: DateTime<Utc>) -> Result<(), Problem> {

@@ -3,6 +3,7 @@
 use crate::auth::on_record::Deed;
 use crate::auth::secret::Secret;
 use crate::auth::tokens::{Open, TokensBody};
+use crate::layers::Limits;
 use crate::origin::Origin;
 use crate::{App, Code, Problem, Valid};
 use axum::Json;
@@ -54,10 +55,17 @@ enum Outcome {
 pub(crate) async fn refresh(
     State(app): State<Arc<App>>,
     origin: Origin,
+    limits: Limits,
     Valid(body): Valid<RefreshBody>,
 ) -> Result<Json<TokensBody>, Problem> {
     let now = app.now();
-    let token = RefreshToken::parse(body.refresh_token.expose()).ok_or_else(refused)?;
+    let Some(token) = RefreshToken::parse(body.refresh_token.expose()) else {
+        limits.charge(&app.policies.unauthenticated, &origin.address()).await?;
+        return Err(refused());
+    };
+    // By the token: each is good once, so only who repeats one meets the limit, not all who share an address.
+    let token_key = token.hash().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    limits.charge(&app.policies.unauthenticated, &format!("refresh {token_key}")).await?;
     let outcome = app.store.system("auth.refresh", async |tx| exchange(tx, &app, &token, &origin, now).await).await?;
     match outcome {
         Outcome::Renewed(open) => open.answer(&app, now).map(Json),
@@ -65,7 +73,10 @@ pub(crate) async fn refresh(
             app.jobs_wake.notify_one();
             Err(refused())
         }
-        Outcome::Refused => Err(refused()),
+        Outcome::Refused => {
+            limits.charge(&app.policies.unauthenticated, &origin.address()).await?;
+            Err(refused())
+        }
     }
 }
 
@@ -144,7 +155,7 @@ async fn reused(tx: &mut SystemTx, session: &Session, origin: &Origin, now: Date
     Deed::against(user.id, AuditKind::TokenReused, origin)
         .severity(Severity::Critical)
         .with("session", session.id.to_string())
-        .record(tx, now)
+        .record_in(tx, session.tenant, now)
         .await?;
     let mail = Mail { to: user.email, kind: MailKind::TokenReused };
     errands::enqueue(tx, &Errand::Mail(mail), now).await?;

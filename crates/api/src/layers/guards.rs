@@ -1,11 +1,14 @@
 //! What keeps one request, or many, from harming the others.
 
+use crate::origin::Client;
 use crate::{Code, Problem};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use limiter::client_key;
 use std::any::Any;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -15,17 +18,61 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(8);
 /// Requests at once, of carriers and of everybody else. Each holds at most a body and a database connection's turn; more
 /// would only wait.
 const REQUESTS_MAX: usize = 512;
+/// Of these, one client's: an office behind one address has fewer people who ask in the same moment, and nobody alone
+/// keeps everybody out. Carriers ask from few addresses.
+const REQUESTS_OF_CLIENT_MAX: usize = 64;
+const REQUESTS_OF_CARRIER_MAX: usize = 256;
 
 /// Places for requests.
 pub(super) struct Room {
     /// Carriers have their own: however many people ask at once, a call is still answered.
     carriers: Semaphore,
     others: Semaphore,
+    /// Requests at once by client; as many entries as requests.
+    clients: Mutex<HashMap<String, usize>>,
+}
+
+/// A client's place, given back when the request ends however it ends.
+struct Place<'a> {
+    room: &'a Room,
+    client: String,
+}
+
+impl Room {
+    fn clients(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, client: String, max: usize) -> Option<Place<'_>> {
+        let mut clients = self.clients();
+        let count = clients.entry(client.clone()).or_insert(0);
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Place { room: self, client })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut clients = self.room.clients();
+        if let Some(count) = clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { carriers: Semaphore::new(REQUESTS_MAX), others: Semaphore::new(REQUESTS_MAX) }
+        Self {
+            carriers: Semaphore::new(REQUESTS_MAX),
+            others: Semaphore::new(REQUESTS_MAX),
+            clients: Mutex::default(),
+        }
     }
 }
 
@@ -37,10 +84,17 @@ pub(super) async fn shed(State(room): State<Arc<Room>>, request: Request, next: 
         return next.run(request).await;
     }
     let carrier = path.starts_with("/webhooks/") || path.starts_with("/media/");
-    let places = if carrier { &room.carriers } else { &room.others };
-    match places.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) => Problem::new(Code::Overloaded, "too many requests at once").into_response(),
+    let (places, max) = if carrier {
+        (&room.carriers, REQUESTS_OF_CARRIER_MAX)
+    } else {
+        (&room.others, REQUESTS_OF_CLIENT_MAX)
+    };
+    let client = request.extensions().get::<Client>().map_or_else(String::new, |client| client_key(client.ip));
+    // The kind is part of the key: a carrier's places are apart from those of people at the same address.
+    let of_client = room.enter(format!("{carrier} {client}"), max);
+    match (of_client, places.try_acquire()) {
+        (Some(_place), Ok(_permit)) => next.run(request).await,
+        _ => Problem::new(Code::Overloaded, "too many requests at once").into_response(),
     }
 }
 

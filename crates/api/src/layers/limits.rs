@@ -91,7 +91,9 @@ pub(super) async fn admit(State(edge): State<Arc<Edge>>, request: Request, next:
             let limits = Limits::of(edge.clone(), &parts, None);
             limits.charge(&edge.app.policies.webhooks, &limits.origin.address()).await
         }
-        Area::Open => Ok(()),
+        Area::Open if parts.method.is_safe() => Ok(()),
+        // Nothing here takes a body: whoever sends one is counted like any stranger.
+        Area::Open => unknown(&edge, &parts).await,
     };
     match admitted {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -101,7 +103,7 @@ pub(super) async fn admit(State(edge): State<Arc<Edge>>, request: Request, next:
 
 /// What is counted how.
 #[derive(Debug, PartialEq, Eq)]
-enum Area {
+pub(super) enum Area {
     Api,
     Webhooks,
     /// Not counted: probes come every second and must not be refused; pages and the description are files that cost
@@ -110,7 +112,7 @@ enum Area {
 }
 
 impl Area {
-    fn of(path: &str) -> Self {
+    pub(super) fn of(path: &str) -> Self {
         let within = |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if within("/api") {
             Self::Api
@@ -122,10 +124,15 @@ impl Area {
     }
 }
 
+/// Whose handler counts for itself.
+const REFRESH_ROUTE: &str = "/api/auth/refresh";
+
 async fn known(edge: &Arc<Edge>, parts: &mut Parts) -> Result<(), Problem> {
     let route = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let found = match edge.access.of(&parts.method, route) {
         Access::Caller => caller::identify(&edge.app, &parts.headers).await,
+        // A refresh token says itself who asks: the handler counts. People who share an address are many.
+        Access::Anybody if route == Some(REFRESH_ROUTE) => return Ok(()),
         Access::Anybody => Ok(None),
         // Who runs the installation looks at it as often as he likes.
         Access::OwnToken if caller::has_own_token(&edge.app, &parts.headers) => return Ok(()),
@@ -140,6 +147,8 @@ async fn known(edge: &Arc<Edge>, parts: &mut Parts) -> Result<(), Problem> {
             Ok(())
         }
         Ok(None) => unknown(edge, parts).await,
+        // Rightly signed, and over: somebody whose client is about to refresh, not a guess. It must learn that it has to.
+        Err(problem) if problem.code == Code::TokenExpired => Err(problem),
         Err(problem) if problem.code.status() == StatusCode::UNAUTHORIZED => {
             // Whoever guesses too often learns no more whether a guess is right.
             unknown(edge, parts).await?;

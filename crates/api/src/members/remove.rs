@@ -6,7 +6,7 @@ use crate::{Caller, Problem, scopes};
 use axum::http::StatusCode;
 use model::{AuditKind, UserId};
 use serde_json::{Map, json};
-use store::{memberships, organisations};
+use store::{invitations, memberships, organisations};
 
 /// Removes a member. His sessions in this organisation end at once; his account stays. An organisation keeps an owner.
 #[utoipa::path(
@@ -27,8 +27,11 @@ pub(crate) async fn remove_member(
         .write("members.remove", async |tx| {
             // Nobody makes the member an owner between the look and the removal.
             organisations::lock(tx).await?;
+            caller.still_is(tx).await?;
             let before = memberships::get(tx, user).await?;
             may_grant(own, before.role)?;
+            // Whom he invited would come in with his word.
+            invitations::revoke_of(tx, user, caller.now).await?;
             memberships::remove(tx, user).await?;
             let data = Map::from_iter([("role".to_owned(), json!(before.role))]);
             caller.audit(tx, AuditKind::MemberRemoved, Some(("user", user.to_string())), data).await?;

@@ -7,7 +7,7 @@ use axum::Json;
 use model::{AuditKind, Role, UserId};
 use serde::Deserialize;
 use serde_json::{Map, json};
-use store::{memberships, organisations};
+use store::{invitations, memberships, organisations};
 use utoipa::ToSchema;
 
 /// What to change.
@@ -40,10 +40,15 @@ pub(crate) async fn set_role(
         .write("members.set_role", async |tx| {
             // Nobody makes the member an owner between the look and the change.
             organisations::lock(tx).await?;
+            caller.still_is(tx).await?;
             let before = memberships::get(tx, user).await?;
             may_grant(own, before.role)?;
             may_grant(own, body.role)?;
             if before.role != body.role {
+                if body.role < before.role {
+                    // Whom he invited would come in with more than he may give now.
+                    invitations::revoke_of(tx, user, caller.now).await?;
+                }
                 memberships::set_role(tx, user, body.role).await?;
                 let data =
                     Map::from_iter([("from".to_owned(), json!(before.role)), ("to".to_owned(), json!(body.role))]);

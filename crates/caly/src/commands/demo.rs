@@ -77,6 +77,8 @@ pub(crate) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
             text
         }
     };
+    // Named by who runs the demo: it gets the key.
+    config.model_urls.extend(arguments.model_url.clone());
     let node = start(&config).await?;
     if !node.missing.is_empty() {
         let missing = node.missing.join("\n  ");

@@ -149,6 +149,10 @@ impl Reader<'_> {
         let mut proxies = Vec::new();
         for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
             match one.parse::<IpNet>().or_else(|_| one.parse::<IpAddr>().map(IpNet::from)) {
+                // Everybody would be believed.
+                Ok(net) if net.prefix_len() == 0 => {
+                    self.problems.push("CALY_TRUSTED_PROXIES must name proxies, not the whole internet".to_owned());
+                }
                 Ok(net) => proxies.push(net),
                 Err(_) => self.problems.push("CALY_TRUSTED_PROXIES must be like 10.0.0.0/8, 192.0.2.7".to_owned()),
             }

@@ -10,6 +10,7 @@ use model::{AuditKind, Mail, MailKind};
 use serde::Deserialize;
 use store::SystemTx;
 use store::errands::{self, Errand};
+use store::sessions::{self, EndReason};
 use store::users::{self, Totp};
 use utoipa::ToSchema;
 
@@ -71,6 +72,8 @@ async fn enable(tx: &mut SystemTx, account: &Account, begun: &Totp, step: u64) -
         return Err(none_begun());
     }
     users::enable_totp(tx, user.id, now).await?;
+    // Whoever came in without it leaves.
+    sessions::end_all_of_user(tx, user.id, Some(account.session), EndReason::AllLoggedOut, now).await?;
     let codes = renew(tx, user.id, now).await?;
     account.record(tx, AuditKind::SecondFactorEnabled).await?;
     let mail = Mail { to: user.email, kind: MailKind::SecondFactorChanged { enabled: true } };

@@ -6,6 +6,7 @@
 mod patterns;
 mod reading;
 
+use super::limits::Area;
 use super::on_record::{Event, Seldom};
 use super::{BODY_BYTES_MAX, Edge, Notes, RequestId, arrival, limits};
 use crate::caller::Identity;
@@ -91,7 +92,9 @@ pub(super) async fn watch(State(edge): State<Arc<Edge>>, request: Request, next:
     let (parts, body) = request.into_parts();
     let mut found = BTreeSet::new();
     in_headers(&parts, &mut found);
-    let (body, texts) = reading::body(&parts, body).await;
+    // Where no route takes a body, none is waited for: reading it would only keep a place.
+    let taken = parts.extensions.get::<MatchedPath>().is_some() && Area::of(parts.uri.path()) != Area::Open;
+    let (body, texts) = if taken { reading::body(&parts, body).await } else { (body, Vec::new()) };
     for text in reading::address(&parts.uri).iter().chain(&reading::headers(&parts.headers)).chain(&texts) {
         patterns::of(text, &mut found);
     }
