@@ -464,7 +464,9 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
         assert!(matches!(from_bytes::<Inner>(deep.as_bytes()), Err(p) if p.code == Code::MalformedBody));
         assert!(matches!(from_bytes::<Inner>(b"{\"number\":"), Err(p) if p.code == Code::MalformedBody));
-        assert!(from_bytes::<Listing>(br#"{"colour":"\u0000"}"#).is_err() && from_query::<Listing>("colour=%00").is_err());
+        assert!(
+            from_bytes::<Listing>(br#"{"colour":"\u0000"}"#).is_err() && from_query::<Listing>("colour=%00").is_err()
+        );
     }
 
     #[derive(Debug, Deserialize, PartialEq, ToSchema)]

@@ -44,7 +44,10 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("WASABI_ENDPOINT", "its address"),
     ("WASABI_REGION", "its region"),
     ("DEEPGRAM_API_KEY", "makes the transcriber «deepgram» available to agents"),
-    ("OPENAI_API_KEY", "key for language models and speech; goes to api.openai.com, CALY_SPEECH_URL and CALY_MODEL_URLS only"),
+    (
+        "OPENAI_API_KEY",
+        "key for language models and speech; goes to api.openai.com, CALY_SPEECH_URL and CALY_MODEL_URLS only",
+    ),
     ("CALY_ENV", "development or production (development)"),
     ("CALY_CONFIG", "a TOML file with these settings in lower case; the environment wins"),
     ("CALY_HOST", "address to listen on (127.0.0.1; in production 0.0.0.0)"),
@@ -75,7 +78,10 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_UTC_OFFSET", "local time of the businesses (+05:30)"),
     ("CALY_DRAIN_S", "how long live calls may go on when the node stops (600)"),
     ("CALY_DEEPGRAM_URL", "another address of the Deepgram protocol"),
-    ("CALY_MODEL_URLS", "other addresses of language models that get OPENAI_API_KEY: https://api.groq.com, http://10.0.0.7:8000"),
+    (
+        "CALY_MODEL_URLS",
+        "other addresses of language models that get OPENAI_API_KEY: https://api.groq.com, http://10.0.0.7:8000",
+    ),
     ("CALY_SPEECH_URL", "base address of an OpenAI-compatible speech service: makes the speaker «openai» available"),
     ("CALY_SPEECH_MODEL", "its model (tts-1)"),
 ];
@@ -291,7 +297,8 @@ impl Config {
             data_dir,
         };
         if config.audit_keep_days == Some(0) {
-            read.problems.push("CALY_AUDIT_KEEP_DAYS must be at least 1; leave it out to keep audit events for ever".into());
+            read.problems
+                .push("CALY_AUDIT_KEEP_DAYS must be at least 1; leave it out to keep audit events for ever".into());
         }
         if production && config.public_url.is_none() {
             read.problems

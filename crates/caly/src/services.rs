@@ -14,8 +14,8 @@ use providers::transcriber::Transcriber;
 use providers::turn::TurnDetector;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use url::{Origin, Url};
 use switchboard::{Services, ThinkerFactory};
+use url::{Origin, Url};
 
 /// The client for addresses that tenants choose. In development this machine is one of them.
 ///

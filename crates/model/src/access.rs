@@ -37,6 +37,10 @@ words! {
         RecordingsRead = "recordings:read",
         /// Read and export the audit log.
         AuditRead = "audit:read",
+        /// See where events are sent, and what became of them.
+        WebhookEndpointsRead = "webhook-endpoints:read",
+        /// Say where events are sent, and send them again.
+        WebhookEndpointsWrite = "webhook-endpoints:write",
     }
 }
 
@@ -58,7 +62,9 @@ impl Scope {
             | Self::CallsRead
             | Self::CallsWrite
             | Self::RecordingsRead
-            | Self::AuditRead => true,
+            | Self::AuditRead
+            | Self::WebhookEndpointsRead
+            | Self::WebhookEndpointsWrite => true,
         }
     }
 
@@ -71,7 +77,8 @@ impl Scope {
             | Self::AgentsRead
             | Self::PhoneNumbersRead
             | Self::CallsRead
-            | Self::RecordingsRead => Role::Viewer,
+            | Self::RecordingsRead
+            | Self::WebhookEndpointsRead => Role::Viewer,
             Self::AgentsWrite | Self::PhoneNumbersWrite | Self::CallsWrite => Role::Member,
             Self::OrganisationWrite
             | Self::MembersWrite
@@ -79,7 +86,8 @@ impl Scope {
             | Self::ApiKeysWrite
             | Self::ProviderKeysRead
             | Self::ProviderKeysWrite
-            | Self::AuditRead => Role::Admin,
+            | Self::AuditRead
+            | Self::WebhookEndpointsWrite => Role::Admin,
         }
     }
 }

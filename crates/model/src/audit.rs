@@ -89,6 +89,8 @@ words! {
         CallStarted = "call.started",
         /// A call ended.
         CallEnded = "call.ended",
+        /// A carrier reported of a call: a status, its end, a recording.
+        CallReported = "call.reported",
         /// Somebody read a transcript or other data of callers.
         DataAccessed = "data.accessed",
         /// Somebody took data out.
@@ -97,6 +99,20 @@ words! {
         DataPurged = "data.purged",
         /// Somebody heard a recording.
         RecordingAccessed = "recording.accessed",
+        /// An address for events was added.
+        WebhookEndpointCreated = "webhook_endpoint.created",
+        /// An address for events was changed.
+        WebhookEndpointUpdated = "webhook_endpoint.updated",
+        /// An address for events was removed.
+        WebhookEndpointDeleted = "webhook_endpoint.deleted",
+        /// Events to an address are signed with a new secret.
+        WebhookSecretRotated = "webhook_endpoint.secret_rotated",
+        /// A test event was sent.
+        WebhookEndpointTested = "webhook_endpoint.tested",
+        /// Caly sends no more events to an address, which failed for days or asked for it.
+        WebhookEndpointDisabled = "webhook_endpoint.disabled",
+        /// An event is sent again.
+        DeliveryReplayed = "delivery.replayed",
         /// Somebody tried what his role or key does not allow.
         AccessDenied = "access.denied",
         /// Somebody asked too often.

@@ -52,6 +52,10 @@ ids! {
     ApiKeyId,
     /// A key of ours at a provider.
     ProviderKeyId,
+    /// An address of a tenant's that events are sent to.
+    WebhookEndpointId,
+    /// One event on its way to one address.
+    DeliveryId,
 }
 
 /// The tenant is the organisation; the alias says which of the two the reader should think of.

@@ -8,6 +8,7 @@ mod agent;
 mod audit;
 mod call;
 mod email;
+mod event;
 mod id;
 mod mail;
 mod phone;
@@ -23,9 +24,10 @@ pub use call::{
     Blame, CallDirection, CallStatus, CarrierKind, EndedReason, Latency, RecordingStatus, TranscriptTurn, TurnRole,
 };
 pub use email::{EmailAddress, EmailError};
+pub use event::{DeliveryState, EventKind};
 pub use id::{
-    AgentId, ApiKeyId, CallId, InvitationId, JobId, OrganisationId, PhoneNumberId, ProviderKeyId, RecordingId,
-    SessionId, TenantId, TurnId, UserId,
+    AgentId, ApiKeyId, CallId, DeliveryId, InvitationId, JobId, OrganisationId, PhoneNumberId, ProviderKeyId, RecordingId,
+    SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
 };
 pub use mail::{Mail, MailKind, SecretText};
 pub use phone::{E164, PhoneError};

@@ -56,7 +56,12 @@ impl<'a> Deed<'a> {
     }
 
     /// Puts it on record in one organisation: the one it was done in.
-    pub(crate) async fn record_in(self, tx: &mut SystemTx, tenant: TenantId, now: DateTime<Utc>) -> Result<(), Problem> {
+    pub(crate) async fn record_in(
+        self,
+        tx: &mut SystemTx,
+        tenant: TenantId,
+        now: DateTime<Utc>,
+    ) -> Result<(), Problem> {
         self.one(tx.tenant(tenant).await?, now).await
     }
 

@@ -68,11 +68,7 @@ impl Drop for Place<'_> {
 
 impl Default for Room {
     fn default() -> Self {
-        Self {
-            carriers: Semaphore::new(REQUESTS_MAX),
-            others: Semaphore::new(REQUESTS_MAX),
-            clients: Mutex::default(),
-        }
+        Self { carriers: Semaphore::new(REQUESTS_MAX), others: Semaphore::new(REQUESTS_MAX), clients: Mutex::default() }
     }
 }
 
@@ -84,11 +80,8 @@ pub(super) async fn shed(State(room): State<Arc<Room>>, request: Request, next: 
         return next.run(request).await;
     }
     let carrier = path.starts_with("/webhooks/") || path.starts_with("/media/");
-    let (places, max) = if carrier {
-        (&room.carriers, REQUESTS_OF_CARRIER_MAX)
-    } else {
-        (&room.others, REQUESTS_OF_CLIENT_MAX)
-    };
+    let (places, max) =
+        if carrier { (&room.carriers, REQUESTS_OF_CARRIER_MAX) } else { (&room.others, REQUESTS_OF_CLIENT_MAX) };
     let client = request.extensions().get::<Client>().map_or_else(String::new, |client| client_key(client.ip));
     // The kind is part of the key: a carrier's places are apart from those of people at the same address.
     let of_client = room.enter(format!("{carrier} {client}"), max);

@@ -21,7 +21,9 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         if config.exotel_webhook_secret.is_some() { "signed" } else { "refused: EXOTEL_WEBHOOK_SECRET is not set" };
     say(format!("webhooks     {signed}"));
     if config.environment == Environment::Production && config.security.trusted_proxies.is_empty() {
-        say("note: CALY_TRUSTED_PROXIES is empty. Caly itself speaks plain http: without a proxy in front that is named");
+        say(
+            "note: CALY_TRUSTED_PROXIES is empty. Caly itself speaks plain http: without a proxy in front that is named",
+        );
         say("      there, which says that the client came by https, every request to /api is refused.");
     }
     say("The settings are fine.");

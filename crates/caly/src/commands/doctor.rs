@@ -1,8 +1,8 @@
 //! `caly doctor`: what this machine has and lacks.
 
 use crate::config::Config;
-use crate::{edge, services};
 use crate::terminal::say;
+use crate::{edge, services};
 use providers::local::Models;
 use providers::objects::Objects;
 use std::process::ExitCode;
