@@ -31,6 +31,7 @@ mod provider_keys;
 mod recordings;
 pub mod server;
 mod valid;
+mod webhook_endpoints;
 mod webhooks;
 
 pub use agents::{change_agent, make_agent};
@@ -62,6 +63,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(recordings::routes())
         .merge(audit_logs::routes())
         .merge(monitoring::routes())
+        .merge(webhook_endpoints::routes())
         .merge(webhooks::routes())
         .merge(health::routes())
 }

@@ -37,6 +37,7 @@ const PATH: &str = "/openapi.json";
         (name = "calls", description = "Calls, transcripts, recordings"),
         (name = "audit", description = "Who did what"),
         (name = "monitoring", description = "The installation itself"),
+        (name = "events", description = "Events sent to your own addresses"),
         (name = "webhooks", description = "What carriers send"),
         (name = "health", description = "Probes"),
         (name = "test", description = "Development only"),

@@ -63,6 +63,8 @@ codes! {
     SignatureWrong = "signature_wrong" UNAUTHORIZED,
     /// Rightly signed, but too long ago: a replay.
     SignatureExpired = "signature_expired" UNAUTHORIZED,
+    /// Rightly signed, with a time, and received before: a replay.
+    SignatureReplayed = "signature_replayed" UNAUTHORIZED,
     /// No such route, or nothing there that this caller may see.
     NotFound = "not_found" NOT_FOUND,
     /// No agent answers this number.

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::config::{Config, Environment};
+use crate::services::ModelAddresses;
 use anyhow::Context;
 use api::{
     App, EdgeSettings, ExotelSettings, FieldFault, Latencies, MailCheck, Pending, RecordingFile, RecordingFiles,
@@ -43,6 +44,7 @@ pub(crate) fn app(config: &Config, shared: Shared) -> anyhow::Result<App> {
     if let Some(previous) = &config.security.jwt_secret_previous {
         tokens = tokens.with_previous(previous).context("CALY_JWT_SECRET_PREVIOUS cannot be used")?;
     }
+    let addresses = ModelAddresses::of(config);
     let policies = config.security.policies.clone();
     let limiter = match &config.security.redis_url {
         Some(url) => Limiter::shared(url, policies.clone()).context("REDIS_URL cannot be used")?,
@@ -59,7 +61,7 @@ pub(crate) fn app(config: &Config, shared: Shared) -> anyhow::Result<App> {
         policies,
         mail: Arc::new(TestMail(shared.mailer)),
         recordings: Arc::new(Stored(shared.objects)),
-        check_agent: Arc::new(move |agent| check_agent(agent, &shared.transcribers, &shared.speakers)),
+        check_agent: Arc::new(move |agent| check_agent(agent, &shared.transcribers, &shared.speakers, &addresses)),
         edge: EdgeSettings {
             production: config.environment == Environment::Production,
             public_url: config.public_url.clone(),
@@ -121,6 +123,7 @@ fn check_agent(
     agent: &AgentConfig,
     transcribers: &BTreeSet<String>,
     speakers: &BTreeSet<String>,
+    addresses: &ModelAddresses,
 ) -> Result<(), Vec<FieldFault>> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, message: String| faults.push(FieldFault { field: field.to_owned(), message });
@@ -139,7 +142,11 @@ fn check_agent(
                 }
             }
         },
-        Brain::LanguageModel(_) => {}
+        Brain::LanguageModel(model) => {
+            if let Err(refused) = addresses.check(&model.base_url) {
+                fault("brain.base_url", refused.to_string());
+            }
+        }
     }
     let known = |names: &BTreeSet<String>| {
         let others = names.iter().map(String::as_str).filter(|name| *name != "builtin");
@@ -160,6 +167,7 @@ fn check_agent(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn agent(text: &str, speaker: &str) -> AgentConfig {
         serde_json::from_value(serde_json::json!({
@@ -174,9 +182,12 @@ mod tests {
         let flow = include_str!("../../../flows/clinic.toml");
         let speakers = BTreeSet::from(["openai".to_owned()]);
         let none = BTreeSet::new();
-        assert!(check_agent(&agent(flow, "builtin"), &none, &none).is_ok());
-        assert!(check_agent(&agent(flow, "openai"), &none, &speakers).is_ok());
-        let faults = check_agent(&agent("nonsense", "elevenlabs"), &none, &speakers).expect_err("two faults");
+        let config = Config::from_values(&BTreeMap::new(), None, Vec::new()).expect("the defaults");
+        let anywhere = ModelAddresses::of(&config);
+        assert!(check_agent(&agent(flow, "builtin"), &none, &none, &anywhere).is_ok());
+        assert!(check_agent(&agent(flow, "openai"), &none, &speakers, &anywhere).is_ok());
+        let faults =
+            check_agent(&agent("nonsense", "elevenlabs"), &none, &speakers, &anywhere).expect_err("two faults");
         let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
         assert_eq!(fields, ["brain.text", "speech.speaker"]);
     }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use switchboard::{Services, ThinkerFactory};
 use url::{Origin, Url};
+use wire::destination::{self, Refused};
 
 /// The client for addresses that tenants choose. In development this machine is one of them.
 ///
@@ -95,18 +96,96 @@ const OPENAI_URL: &str = "https://api.openai.com";
 
 fn thinker(config: &Config, http: &Http) -> ThinkerFactory {
     let (http, key) = (http.clone(), config.openai_key.clone());
-    let ours = own_origins(config);
+    let addresses = ModelAddresses::of(config);
     Arc::new(move |model: &LanguageModelConfig| {
         // Agents name any address: the installation's key goes only where the operator said.
-        let key = key.clone().filter(|_| Url::parse(&model.base_url).is_ok_and(|url| ours.contains(&url.origin())));
+        let key = key.clone().filter(|_| addresses.is_ours(&model.base_url));
         let mut settings = ModelSettings::new(model.model.clone(), key);
         settings.base_url.clone_from(&model.base_url);
         Ok(Arc::new(OpenAiModel::new(http.clone(), settings)) as Arc<dyn LanguageModel>)
     })
 }
 
-/// Where `OPENAI_API_KEY` may be sent.
-fn own_origins(config: &Config) -> Vec<Origin> {
-    let named = config.speech_url.iter().chain(&config.model_urls).map(String::as_str);
-    std::iter::once(OPENAI_URL).chain(named).filter_map(|url| Some(Url::parse(url).ok()?.origin())).collect()
+/// Which language models agents may name, and which of them get `OPENAI_API_KEY`.
+pub(crate) struct ModelAddresses {
+    ours: Vec<Origin>,
+    allowed: Option<Allowed>,
+}
+
+impl ModelAddresses {
+    pub(crate) fn of(config: &Config) -> Self {
+        let named = config.speech_url.iter().chain(&config.model_urls).map(String::as_str);
+        let ours = std::iter::once(OPENAI_URL).chain(named).filter_map(|url| Some(Url::parse(url).ok()?.origin()));
+        // On one's own machine a model may be anywhere.
+        let production = config.environment == Environment::Production;
+        Self { ours: ours.collect(), allowed: production.then_some(Allowed::PublicOnly) }
+    }
+
+    /// The operator has named it: it gets the key and may lie in the private network.
+    fn is_ours(&self, base_url: &str) -> bool {
+        Url::parse(base_url).is_ok_and(|url| self.ours.contains(&url.origin()))
+    }
+
+    /// Whether an agent may name it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check(&self, base_url: &str) -> Result<(), Refused> {
+        match self.allowed {
+            Some(allowed) if !self.is_ours(base_url) => destination::parse(base_url, allowed).map(|_| ()),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_goes_to_nobody_whom_the_operator_did_not_name() {
+        let values = BTreeMap::from([
+            ("CALY_SPEECH_URL".to_owned(), "http://127.0.0.1:8880/v1".to_owned()),
+            ("CALY_MODEL_URLS".to_owned(), "https://api.groq.com/openai, http://10.0.0.7:8000".to_owned()),
+        ]);
+        let config = Config::from_values(&values, None, Vec::new()).expect("settings");
+        let addresses = ModelAddresses::of(&config);
+        for url in [
+            "https://api.openai.com/v1",
+            "http://127.0.0.1:8880/v1",
+            "https://api.groq.com/openai/v1",
+            "http://10.0.0.7:8000/v1",
+        ] {
+            assert!(addresses.is_ours(url), "{url}");
+        }
+        for url in [
+            "https://evil.example/v1",
+            "http://api.openai.com/v1",
+            "https://api.openai.com.evil.example/v1",
+            "https://api.openai.com:444/v1",
+            "https://api.openai.com@evil.example/v1",
+            "http://127.0.0.1:8881/v1",
+            "not an address",
+        ] {
+            assert!(!addresses.is_ours(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn in_production_agents_name_public_models_and_those_of_the_operator() {
+        let ours = vec![Url::parse("http://10.0.0.7:8000").expect("an address").origin()];
+        let addresses = ModelAddresses { ours, allowed: Some(Allowed::PublicOnly) };
+        for url in ["https://models.example.org/v1", "http://10.0.0.7:8000/v1"] {
+            assert_eq!(addresses.check(url), Ok(()), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254/latest",
+            "https://127.0.0.1/v1",
+            "http://models.example.org/v1",
+            "https://10.0.0.7/",
+        ] {
+            assert!(addresses.check(url).is_err(), "{url}");
+        }
+        assert_eq!(ModelAddresses { ours: Vec::new(), allowed: None }.check("http://127.0.0.1:11434/v1"), Ok(()));
+    }
 }

@@ -157,9 +157,9 @@ async fn send_code(context: &Context, user: &User) -> Result<(), JobError> {
 
 /// A link to a new password. `asked` says from where it was asked for, when somebody did.
 async fn send_reset(context: &Context, user: &User, asked: Option<&ErrandOrigin>) -> Result<(), JobError> {
-    let sent_at = context.store.system_read("password_resets.last", async |tx| {
-        password_resets::last_issued_at(tx, user.id).await
-    });
+    let sent_at = context
+        .store
+        .system_read("password_resets.last", async |tx| password_resets::last_issued_at(tx, user.id).await);
     if is_recent(sent_at.await?, context.now()) {
         return Ok(());
     }

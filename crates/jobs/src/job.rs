@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::Passwords;
+use providers::egress::Egress;
 use providers::mail::Mailer;
 use providers::objects::Objects;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,8 @@ pub struct Context {
     pub clock: Clock,
     /// How mail leaves.
     pub mailer: Mailer,
+    /// How events reach addresses that tenants chose.
+    pub egress: Egress,
     /// Hashes codes.
     pub passwords: Passwords,
     /// Where people reach this installation, without a slash at the end: links in mails begin with it.

@@ -3,7 +3,10 @@
 //! Architecture Invariant: a job is idempotent. It may run twice (its node died after the work and before the note of
 //! it), and it finds out from the store what is still to be done, never from its own memory.
 
+mod deliver_event;
+mod dispatch_events;
 mod errand;
+pub mod events;
 mod job;
 pub mod reconcile;
 mod runner;

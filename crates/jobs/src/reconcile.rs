@@ -1,5 +1,5 @@
 //! Puts right what a crash or a lost message left behind. It takes no input: it looks at the store and repairs what it
-//! finds, at the start and every minute.
+//! finds, at the start and every half minute.
 
 use crate::job::Context;
 use chrono::{DateTime, Utc};
@@ -10,7 +10,9 @@ use store::audit::Severity;
 use store::call_ends::{self, Teller};
 use store::calls::{self, Call, Owner};
 use store::recordings::Recording;
-use store::{SystemTx, Tx, audit, call_events, idempotency, jobs, recordings, sessions, stream_tokens, turns};
+use store::{
+    SystemTx, Tx, audit, call_events, deliveries, idempotency, jobs, outbox, recordings, sessions, stream_tokens, turns,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often. A call whose node died is closed within its lease and this.
@@ -19,8 +21,14 @@ const EVERY: Duration = Duration::from_secs(30);
 const TOKENS_KEPT_S: i64 = 3_600;
 /// Jobs that are done are kept this long, for people who ask what happened.
 const JOBS_KEPT_DAYS: i64 = 7;
+/// Each deletion of audit events is an audit event: once a day is enough.
+const AUDIT_PURGED_EVERY: chrono::Duration = chrono::Duration::hours(24);
 /// Answers to requests with an idempotency key are kept this long.
 const REPLIES_KEPT_H: i64 = 24;
+/// Messages of the outbox that were handed out are kept this long, for people who ask what happened.
+const MESSAGES_KEPT_DAYS: i64 = 7;
+/// Events that were delivered or given up are kept this long: they can be sent again, and hold numbers of callers.
+const DELIVERIES_KEPT_DAYS: i64 = 30;
 /// Pages of events looked through for the last one: a hundred thousand events are no call.
 const EVENT_PAGES_MAX: usize = 100;
 
@@ -37,7 +45,13 @@ pub struct Repaired {
 
 /// Repairs now, then every half minute until `stop`.
 pub async fn run(context: Context, owner: Owner, started_at: DateTime<Utc>, stop: CancellationToken) {
+    let mut audit_purged_at: Option<DateTime<Utc>> = None;
     loop {
+        let now = context.now();
+        if audit_purged_at.is_none_or(|at| now - at >= AUDIT_PURGED_EVERY) {
+            purge_audit(&context, now).await;
+            audit_purged_at = Some(now);
+        }
         match once(&context, &owner, started_at).await {
             Ok(repaired) if repaired != Repaired::default() => {
                 tracing::warn!(
@@ -83,13 +97,28 @@ pub async fn once(context: &Context, owner: &Owner, started_at: DateTime<Utc>) -
     context.store.system("sessions.purge", async |tx| sessions::purge_expired(tx, now).await).await?;
     let replies_before = now - chrono::Duration::hours(REPLIES_KEPT_H);
     context.store.system("idempotency.purge", async |tx| idempotency::purge(tx, replies_before).await).await?;
-    if let Some(days) = context.audit_keep_days {
-        let before = now - chrono::Duration::days(i64::from(days));
-        audit::purge_all_before(&context.store, before, now).await?;
-    }
+    purge_events(context, now).await?;
     let purge_before = now - chrono::Duration::seconds(TOKENS_KEPT_S);
     context.store.system("stream_tokens.purge", async |tx| stream_tokens::purge(tx, purge_before).await).await?;
     Ok(repaired)
+}
+
+async fn purge_events(context: &Context, now: DateTime<Utc>) -> Result<(), store::Error> {
+    let messages_before = now - chrono::Duration::days(MESSAGES_KEPT_DAYS);
+    context.store.system("outbox.purge", async |tx| outbox::purge(tx, messages_before).await).await?;
+    let deliveries_before = now - chrono::Duration::days(DELIVERIES_KEPT_DAYS);
+    context.store.system("deliveries.purge", async |tx| deliveries::purge(tx, deliveries_before).await).await?;
+    Ok(())
+}
+
+/// Deletes audit events that have been kept long enough.
+async fn purge_audit(context: &Context, now: DateTime<Utc>) {
+    let Some(days) = context.audit_keep_days else { return };
+    let before = now - chrono::Duration::days(i64::from(days));
+    match audit::purge_all_before(&context.store, before, now).await {
+        Ok(purged) => tracing::info!(purged, "old audit events deleted"),
+        Err(error) => tracing::error!(error = %error, "old audit events could not be deleted"),
+    }
 }
 
 /// Ends a call whose process died. Its length is that of what was kept of it.

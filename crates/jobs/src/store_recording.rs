@@ -57,7 +57,7 @@ impl StoreRecording {
         let spooled = match close_file(Path::new(&recording.spool_path), recording).await {
             Ok(spooled) => spooled,
             Err(error) => {
-                self.give_up(context, &error).await?;
+                self.give_up(context, recording, &error).await?;
                 return Err(JobError::Fail(error));
             }
         };
@@ -73,7 +73,7 @@ impl StoreRecording {
         let key = ObjectKey::recording(self.tenant_id, recording.created_at.date_naive(), recording.call);
         let stored = match context.objects.put_file(&key, path).await {
             Ok(stored) => stored,
-            Err(error) => return Err(self.upload_failed(context, &error).await?),
+            Err(error) => return Err(self.upload_failed(context, recording, &error).await?),
         };
         if recording.sha256.is_some_and(|digest| digest != stored.sha256) {
             return Err(JobError::Retry("the file changed while it was uploaded".to_owned()));
@@ -95,10 +95,15 @@ impl StoreRecording {
     }
 
     /// Notes the error with the recording, and says whether another try makes sense.
-    async fn upload_failed(&self, context: &Context, error: &ObjectError) -> Result<JobError, JobError> {
+    async fn upload_failed(
+        &self,
+        context: &Context,
+        recording: &Recording,
+        error: &ObjectError,
+    ) -> Result<JobError, JobError> {
         let text = error.to_string();
         if error.kind == ObjectErrorKind::File {
-            self.give_up(context, &text).await?;
+            self.give_up(context, recording, &text).await?;
             return Ok(JobError::Fail(text));
         }
         let (id, now) = (self.recording_id, context.now());
@@ -109,11 +114,19 @@ impl StoreRecording {
         Ok(JobError::Retry(error.to_string()))
     }
 
-    async fn give_up(&self, context: &Context, error: &str) -> Result<(), JobError> {
+    async fn give_up(&self, context: &Context, recording: &Recording, error: &str) -> Result<(), JobError> {
         let (id, now) = (self.recording_id, context.now());
+        let lost = json!({ "call_id": recording.call, "recording_id": id });
         context
             .store
-            .write(self.tenant_id, "recordings.failed", async |tx| recordings::failed(tx, id, error, now).await)
+            .write(self.tenant_id, "recordings.failed", async |tx| {
+                if recordings::failed(tx, id, error, now).await?
+                    && let serde_json::Value::Object(lost) = lost
+                {
+                    outbox::push(tx, "recording.failed", lost, now).await?;
+                }
+                Ok::<_, store::Error>(())
+            })
             .await?;
         Ok(())
     }

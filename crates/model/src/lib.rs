@@ -26,8 +26,8 @@ pub use call::{
 pub use email::{EmailAddress, EmailError};
 pub use event::{DeliveryState, EventKind};
 pub use id::{
-    AgentId, ApiKeyId, CallId, DeliveryId, InvitationId, JobId, OrganisationId, PhoneNumberId, ProviderKeyId, RecordingId,
-    SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
+    AgentId, ApiKeyId, CallId, DeliveryId, InvitationId, JobId, OrganisationId, PhoneNumberId, ProviderKeyId,
+    RecordingId, SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
 };
 pub use mail::{Mail, MailKind, SecretText};
 pub use phone::{E164, PhoneError};

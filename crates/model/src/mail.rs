@@ -54,6 +54,8 @@ pub enum MailKind {
         /// How long it is valid.
         days: u32,
     },
+    /// Events are no longer sent to an address of the organisation's: for its owners.
+    WebhookEndpointDisabled,
     /// Shows an operator that mail works.
     Test,
 }
@@ -70,6 +72,7 @@ impl MailKind {
             Self::TokenReused => "token-reused",
             Self::SecondFactorChanged { .. } => "second-factor-changed",
             Self::Invitation { .. } => "invitation",
+            Self::WebhookEndpointDisabled => "webhook-endpoint-disabled",
             Self::Test => "test",
         }
     }

@@ -7,6 +7,7 @@
 mod error;
 
 pub mod deepgram;
+pub mod egress;
 pub mod http;
 pub mod language_model;
 pub mod local;

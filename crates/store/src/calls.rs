@@ -17,7 +17,8 @@ const OWNED_MAX: i64 = 10_000;
 macro_rules! columns {
     () => {
         "id, tenant_id, agent_id, phone_number_id, carrier, carrier_call_id, direction, from_number, to_number, status,
-        ended_reason, created_at, started_at, ended_at, duration_ms, carrier_duration_s, data, summary, owner_node"
+        ended_reason, created_at, started_at, ended_at, duration_ms, carrier_duration_s, carrier_status, carrier_ended_at,
+        carrier_recording_url, carrier_recording_due_at, data, summary, owner_node"
     };
 }
 
@@ -65,12 +66,23 @@ statements! {
         set status = $3, ended_reason = $4, ended_at = $5, duration_ms = $6, data = $7, lease_until = null
         where tenant_id = $1 and id = $2 and status in ('queued', 'ringing', 'in-progress')"];
     SET_SUMMARY = "calls.set_summary" ["update calls set summary = $3 where tenant_id = $1 and id = $2"];
+    FIND_CARRIED = "calls.find_carried" ["select ", columns!(), " from calls
+        where carrier = $1 and carrier_call_id = $2"];
     CARRIER_CLOSED = "calls.carrier_closed" ["update calls
-        set status = $3, ended_reason = 'caller/never-joined', ended_at = $4, duration_ms = 0,
-            carrier_duration_s = coalesce($5, carrier_duration_s)
-        where carrier = $1 and carrier_call_id = $2 and status in ('queued', 'ringing') returning ", columns!()];
-    CARRIER_NOTED = "calls.carrier_noted" ["update calls set carrier_duration_s = coalesce($3, carrier_duration_s)
-        where carrier = $1 and carrier_call_id = $2 returning ", columns!()];
+        set status = $3, ended_reason = 'caller/never-joined', ended_at = $4, duration_ms = 0
+        where tenant_id = $1 and id = $2 and status in ('queued', 'ringing')"];
+    CARRIER_NOTED = "calls.carrier_noted" ["update calls set
+        status = case when status = 'queued' and $3 = 'ringing' then 'ringing' else status end,
+        carrier_status = case
+            when $3 is null or carrier_status in ('completed', 'busy', 'no-answer', 'failed', 'canceled')
+                or (carrier_status = 'in-progress' and $3 in ('queued', 'ringing'))
+                or (carrier_status = 'ringing' and $3 = 'queued') then carrier_status
+            else $3 end,
+        carrier_duration_s = case when carrier_duration_s >= $4 or $4 is null then carrier_duration_s else $4 end,
+        carrier_ended_at = coalesce(carrier_ended_at, $5),
+        carrier_recording_url = coalesce($6, carrier_recording_url),
+        carrier_recording_due_at = coalesce($7, carrier_recording_due_at)
+        where tenant_id = $1 and id = $2 returning ", columns!()];
     RENEW_LEASES = "calls.renew_leases" ["update calls set lease_until = $3
         where owner_node = $1 and owner_run = $2 and status = 'in-progress'"];
     OWNED = "calls.owned" ["select ", columns!(), " from calls
@@ -121,6 +133,14 @@ pub struct Call {
     pub duration_ms: Option<u64>,
     /// Length by the carrier's count, s.
     pub carrier_duration_s: Option<u64>,
+    /// Where it stands, by the carrier's word; Caly's own is `status`.
+    pub carrier_status: Option<CallStatus>,
+    /// When it ended, by the carrier's clock.
+    pub carrier_ended_at: Option<DateTime<Utc>>,
+    /// Where the carrier's own recording is, or will be. May hold a signature: not for logs.
+    pub carrier_recording_url: Option<String>,
+    /// From when it is there, if the carrier says so.
+    pub carrier_recording_due_at: Option<DateTime<Utc>>,
     /// What the call collected: a JSON object.
     pub data: serde_json::Value,
     /// What it was about.
@@ -179,14 +199,27 @@ pub struct Owner {
     pub run: Uuid,
 }
 
-/// What [`carrier_ended`] did.
+/// What a carrier says of a call; what it does not say is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CarrierWord<'a> {
+    /// Where it stands.
+    pub status: Option<CallStatus>,
+    /// Length of the conversation, s.
+    pub duration_s: Option<u64>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Where the carrier's own recording is, or will be.
+    pub recording_url: Option<&'a str>,
+    /// From when it is there.
+    pub recording_due_at: Option<DateTime<Utc>>,
+}
+
+/// What [`carrier_reported`] did.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CarrierEnd {
-    /// No such call.
-    Unknown,
+pub enum Reported {
     /// It never had media and is closed now.
     Closed(Call),
-    /// It had media, or was over: the carrier's figures are kept, nothing else changed.
+    /// It had media, goes on, or was over: the carrier's word is kept, nothing else changed.
     Noted(Call),
 }
 
@@ -254,6 +287,10 @@ fn call(row: &Row) -> Result<Call, Error> {
         ended_at: row.get("ended_at")?,
         duration_ms: row.unsigned_opt("duration_ms")?,
         carrier_duration_s: row.unsigned_opt("carrier_duration_s")?,
+        carrier_status: row.word_opt("carrier_status")?,
+        carrier_ended_at: row.get("carrier_ended_at")?,
+        carrier_recording_url: row.get("carrier_recording_url")?,
+        carrier_recording_due_at: row.get("carrier_recording_due_at")?,
         data: row.get("data")?,
         summary: row.get("summary")?,
         owner_node: row.get("owner_node")?,
@@ -377,35 +414,46 @@ pub async fn set_summary(tx: &mut Tx, id: CallId, summary: &str) -> Result<(), E
     if changed == 0 { Err(Error::NotFound) } else { Ok(()) }
 }
 
-/// The carrier says that the call is over. Its count of seconds is kept; a call that never had media is closed as
-/// `caller/never-joined`, with the carrier's status unless that claims a conversation. A call whose media still flows
-/// is left to its owner. May be repeated, and in any order with the others.
+/// The call that a carrier calls so.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn carrier_ended(
+pub async fn find_carried(
     tx: &mut SystemTx,
     carrier: CarrierKind,
     carrier_call_id: &str,
-    duration_s: Option<u64>,
-    status: CallStatus,
+) -> Result<Option<Call>, Error> {
+    sql(&FIND_CARRIED).bind(carrier).bind(carrier_call_id).one(tx, call).await
+}
+
+/// The carrier says something of the call, which is kept: the final status it said first, the longest length, the
+/// latest recording. A call that never had media and is over by the carrier's word is closed as `caller/never-joined`,
+/// with the carrier's status unless that claims a conversation. A call whose media still flows is left to its owner.
+/// May be repeated, and come in any order.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn carrier_reported(
+    tx: &mut Tx,
+    id: CallId,
+    word: &CarrierWord<'_>,
     now: DateTime<Utc>,
-) -> Result<CarrierEnd, Error> {
-    if let Some(left) = never_joined_status(status) {
-        let closed = sql(&CARRIER_CLOSED)
-            .bind(carrier)
-            .bind(carrier_call_id)
-            .bind(left)
-            .bind(now)
-            .bind(duration_s)
-            .one(tx, call)
-            .await?;
-        if let Some(closed) = closed {
-            return Ok(CarrierEnd::Closed(closed));
-        }
-    }
-    let noted = sql(&CARRIER_NOTED).bind(carrier).bind(carrier_call_id).bind(duration_s).one(tx, call).await?;
-    Ok(noted.map_or(CarrierEnd::Unknown, CarrierEnd::Noted))
+) -> Result<Reported, Error> {
+    let closed = match word.status.and_then(never_joined_status) {
+        Some(left) => sql(&CARRIER_CLOSED).bind(tx.tenant()).bind(id).bind(left).bind(now).run(tx).await? > 0,
+        None => false,
+    };
+    let call = sql(&CARRIER_NOTED)
+        .bind(tx.tenant())
+        .bind(id)
+        .bind(word.status)
+        .bind(word.duration_s)
+        .bind(word.ended_at)
+        .bind(word.recording_url)
+        .bind(word.recording_due_at)
+        .required(tx, call)
+        .await?;
+    Ok(if closed { Reported::Closed(call) } else { Reported::Noted(call) })
 }
 
 /// What a call without media is left in when the carrier reports `status`; `None` = it is not over.
@@ -482,6 +530,7 @@ mod tests {
         for text in [
             include_str!("../../../migrations/0001_calls.up.sql"),
             include_str!("../../../migrations/0007_call_filters.up.sql"),
+            include_str!("../../../migrations/0009_carrier_events.up.sql"),
         ] {
             database.execute(text).await.expect("made");
         }

@@ -19,6 +19,8 @@ pub mod audit;
 pub mod call_ends;
 pub mod call_events;
 pub mod calls;
+pub mod carrier_events;
+pub mod deliveries;
 pub mod errands;
 pub mod idempotency;
 pub mod invitations;
@@ -37,6 +39,7 @@ pub mod stream_tokens;
 pub mod turns;
 pub mod users;
 pub mod vault;
+pub mod webhook_endpoints;
 
 mod audit_chain;
 mod config;

@@ -65,6 +65,8 @@ const MIGRATIONS: &[Migration] = migrations![
     5 "0005_idempotency" [both];
     6 "0006_row_security" [postgres];
     7 "0007_call_filters" [both];
+    8 "0008_webhook_endpoints" [both postgres];
+    9 "0009_carrier_events" [both postgres];
 ];
 
 /// Held by PostgreSQL until the end of the step's transaction. The number is `caly` in ASCII.

@@ -1,7 +1,7 @@
 //! The outbox: what must follow a change, written in the same transaction and carried out after it.
 
 use crate::sql::{Row, sql, statements};
-use crate::{Error, SystemTx, Tx, ids};
+use crate::{Error, Page, PageRequest, SystemTx, Tx, ids};
 use chrono::{DateTime, Utc};
 use model::TenantId;
 use uuid::Uuid;
@@ -15,6 +15,9 @@ statements! {
         where taken_at is null and id in (
             select id from outbox where taken_at is null order by created_at, id limit $2)
         returning id, tenant_id, kind, data, created_at"];
+    WAITING = "outbox.waiting" ["select 1 as one from outbox where taken_at is null limit 1"];
+    LIST = "outbox.list" ["select id, tenant_id, kind, data, created_at from outbox
+        where tenant_id = $1 and (created_at, id) < ($2, $3) order by created_at desc, id desc limit $4"];
     PURGE = "outbox.purge" ["delete from outbox where taken_at is not null and taken_at < $1"];
 }
 
@@ -67,6 +70,23 @@ pub async fn take(tx: &mut SystemTx, limit: u32, now: DateTime<Utc>) -> Result<V
     let mut messages = sql(&TAKE).bind(now).bind(limit.clamp(1, TAKE_MAX)).all(tx, message).await?;
     messages.sort_by_key(|message| (message.created_at, message.id));
     Ok(messages)
+}
+
+/// Whether there is anything to take. Asked often, in a transaction that only reads.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(tx: &mut SystemTx) -> Result<bool, Error> {
+    Ok(sql(&WAITING).one(tx, |_| Ok(())).await?.is_some())
+}
+
+/// A page of a tenant's messages that are still kept, taken or not, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(tx: &mut Tx, page: PageRequest) -> Result<Page<Message>, Error> {
+    let list = sql(&LIST).bind(tx.tenant());
+    page.fetch(list, tx, message, |message| (message.created_at, message.id)).await
 }
 
 /// Removes messages taken before this time; how many.

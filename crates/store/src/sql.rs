@@ -97,6 +97,9 @@ values! {
     model::SessionId => Uuid, Uuid::from;
     model::InvitationId => Uuid, Uuid::from;
     model::ApiKeyId => Uuid, Uuid::from;
+    model::WebhookEndpointId => Uuid, Uuid::from;
+    model::DeliveryId => Uuid, Uuid::from;
+    model::DeliveryState => Text, |v: model::DeliveryState| v.as_str().to_owned();
     &model::EmailAddress => Text, |v: &model::EmailAddress| v.as_str().to_owned();
     model::Role => Text, |v: model::Role| v.as_str().to_owned();
     &model::E164 => Text, |v: &model::E164| v.as_str().to_owned();

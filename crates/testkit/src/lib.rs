@@ -4,4 +4,5 @@
 pub mod caller;
 pub mod carrier;
 pub mod mail_sink;
+pub mod receiver;
 pub mod vendors;

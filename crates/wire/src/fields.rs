@@ -12,6 +12,8 @@ use std::fmt;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Most fields read of one body; the fullest captured one has about 30.
 pub const FIELDS_MAX: usize = 256;
+/// Longest boundary of multipart bodies that is guessed from their first line (RFC 2046 §5.1.1).
+const BOUNDARY_BYTES_MAX: usize = 70;
 /// Deepest nesting of JSON that becomes fields (`Legs[0][OnCallDuration]`).
 const DEPTH_MAX: usize = 3;
 
@@ -126,7 +128,11 @@ impl Fields {
         let lower = content_type.to_ascii_lowercase();
         let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
         if lower.starts_with("multipart/form-data") {
-            let boundary = boundary(content_type).ok_or(BodyError::NotMultipart)?;
+            let boundary = boundary(content_type).or_else(|| first_line(body)).ok_or(BodyError::NotMultipart)?;
+            return Self::from_multipart(boundary, body);
+        }
+        // A proxy that rewrites the type leaves the body as it is.
+        if let Some(boundary) = first_line(body).filter(|_| looks_like_parts(body)) {
             return Self::from_multipart(boundary, body);
         }
         if matches!(first, Some(b'{' | b'[')) || (lower.contains("json") && first.is_some()) {
@@ -207,15 +213,13 @@ impl Fields {
         self.put_text_at(name, value, 0)
     }
 
-    /// A text that is a JSON object becomes its fields: Exotel sends `Stream={"Status":…}` at times. The text itself is
-    /// kept, too.
+    /// A text that is a JSON object or list becomes its fields: Exotel sends `Stream={"Status":…}` and `Legs=[…]` at
+    /// times. The text itself is kept, too.
     fn put_text_at(&mut self, name: String, value: String, depth: usize) -> Result<(), BodyError> {
-        if value.starts_with('{')
-            && let Ok(Value::Object(object)) = serde_json::from_str(&value)
+        if value.trim_start().starts_with(['{', '['])
+            && let Ok(inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(&value)
         {
-            for (key, inner) in object {
-                self.put_json(format!("{name}[{key}]"), &inner, depth + 1)?;
-            }
+            self.put_json(name.clone(), &inner, depth)?;
         }
         self.put(name, value)
     }
@@ -311,6 +315,18 @@ fn boundary(content_type: &str) -> Option<&str> {
         let value = value.trim().trim_matches('"');
         (name.trim().eq_ignore_ascii_case("boundary") && !value.is_empty()).then_some(value)
     })
+}
+
+/// The boundary, as the first line of a multipart body shows it.
+fn first_line(body: &[u8]) -> Option<&str> {
+    let line = body.split(|byte| *byte == b'\n').next()?.strip_prefix(b"--")?;
+    let line = std::str::from_utf8(line).ok()?.trim_end();
+    (!line.is_empty() && line.len() <= BOUNDARY_BYTES_MAX).then_some(line)
+}
+
+fn looks_like_parts(body: &[u8]) -> bool {
+    let second = body.split(|byte| *byte == b'\n').nth(1).unwrap_or_default();
+    second.get(..20).is_some_and(|start| start.eq_ignore_ascii_case(b"content-disposition:"))
 }
 
 fn part_name(head: &str) -> Option<&str> {

@@ -5,11 +5,13 @@
 
 pub mod carrier;
 pub mod deepgram;
+pub mod destination;
 mod error;
 pub mod exotel;
 pub mod fields;
 pub mod openai;
 pub mod pcm;
 pub mod signature;
+pub mod standard_webhooks;
 
 pub use error::WireError;

@@ -15,6 +15,8 @@ use sha1::Sha1;
 pub const TIMESTAMP_WINDOW_S: i64 = 300;
 /// Longest signature header read, in bytes: 40 hexadecimal digits and a scheme's name fit.
 const HEADER_BYTES_MAX: usize = 128;
+/// Longest credentials of HTTP Basic read, coded, in bytes.
+const BASIC_BYTES_MAX: usize = 1024;
 /// Bytes of a SHA-1.
 const SHA1_BYTES: usize = 20;
 
@@ -38,19 +40,43 @@ pub struct SignedRequest<'a> {
     pub body: &'a [u8],
     /// Header `x-exotel-signature`.
     pub signature: Option<&'a str>,
-    /// Header `x-exotel-timestamp`, or the body's `Timestamp`: Unix seconds or milliseconds, or RFC 3339.
+    /// Header `x-exotel-timestamp`: Unix seconds or milliseconds, or RFC 3339. The signature does not cover it.
     pub timestamp: Option<&'a str>,
+    /// The body's own `Timestamp`, which the signature covers; written likewise.
+    pub body_timestamp: Option<&'a str>,
+}
+
+impl SignedRequest<'_> {
+    /// What the request is known by if it comes again: its signature, however written, and its time. The same signed
+    /// body may be sent anew with another time in the header, but not when the body itself says the time. `None` when it
+    /// says no time or has no readable signature.
+    #[must_use]
+    pub fn replay_identity(&self) -> Option<Vec<u8>> {
+        let mut identity = digest_of(self.signature?)?;
+        match (said(self.body_timestamp), said(self.timestamp)) {
+            (Some(_), _) => {}
+            (None, Some(header)) => identity.extend(parse_timestamp(header)?.timestamp_millis().to_be_bytes()),
+            (None, None) => return None,
+        }
+        Some(identity)
+    }
+}
+
+/// A header's or field's text, unless blank.
+fn said(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
 }
 
 /// Verifies signature, then age.
 #[must_use]
 pub fn verify(secret: &SecretString, request: SignedRequest<'_>, now: DateTime<Utc>) -> Verdict {
     match verify_body(secret, request.body, request.signature) {
-        Verdict::Valid => match request.timestamp.map(str::trim).filter(|text| !text.is_empty()) {
-            None => Verdict::Valid,
-            Some(text) if parse_timestamp(text).is_some_and(|at| is_fresh(at, now)) => Verdict::Valid,
-            Some(_) => Verdict::TooOld,
-        },
+        Verdict::Valid => {
+            // A fresh header does not excuse an old body.
+            let fresh = |text: &str| parse_timestamp(text).is_some_and(|at| is_fresh(at, now));
+            let times = [said(request.timestamp), said(request.body_timestamp)];
+            if times.into_iter().flatten().all(fresh) { Verdict::Valid } else { Verdict::TooOld }
+        }
         other => other,
     }
 }
@@ -58,22 +84,30 @@ pub fn verify(secret: &SecretString, request: SignedRequest<'_>, now: DateTime<U
 /// Verifies the signature only. An empty secret verifies nothing.
 #[must_use]
 pub fn verify_body(secret: &SecretString, body: &[u8], signature: Option<&str>) -> Verdict {
-    let Some(signature) = signature.map(str::trim).filter(|text| !text.is_empty()) else { return Verdict::Missing };
+    let Some(signature) = said(signature) else { return Verdict::Missing };
     let key = secret.expose_secret().as_bytes();
-    if key.is_empty() || signature.len() > HEADER_BYTES_MAX {
+    if key.is_empty() {
         return Verdict::Wrong;
     }
-    let bare = match signature.split_once('=') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sha1") => rest,
-        _ => signature,
-    };
-    let Some(given) = digest_bytes(bare) else { return Verdict::Wrong };
+    let Some(given) = digest_of(signature) else { return Verdict::Wrong };
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(key) else { return Verdict::Wrong };
     mac.update(body);
     match mac.verify_slice(&given) {
         Ok(()) => Verdict::Valid,
         Err(_) => Verdict::Wrong,
     }
+}
+
+/// `user:password` of a header `Authorization: Basic …` (RFC 7617). Carriers send it when their URL holds it.
+#[must_use]
+pub fn basic_credentials(header: &str) -> Option<SecretString> {
+    let (scheme, encoded) = header.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") || encoded.len() > BASIC_BYTES_MAX {
+        return None;
+    }
+    let encoded = encoded.trim();
+    let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
+    String::from_utf8(bytes).ok().filter(|pair| pair.contains(':')).map(SecretString::from)
 }
 
 /// The signature of a body in lower-case hexadecimal: for those who send.
@@ -83,6 +117,18 @@ pub fn sign_hex(secret: &SecretString, body: &[u8]) -> String {
         Hmac::<Sha1>::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
     mac.update(body);
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The digest in a header, with or without the scheme's name.
+fn digest_of(signature: &str) -> Option<Vec<u8>> {
+    let signature = signature.trim();
+    if signature.len() > HEADER_BYTES_MAX {
+        return None;
+    }
+    match signature.split_once('=') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sha1") => digest_bytes(rest),
+        _ => digest_bytes(signature),
+    }
 }
 
 fn digest_bytes(text: &str) -> Option<Vec<u8>> {

@@ -24,7 +24,7 @@ pub(crate) struct CreateApiKeyBody {
     #[schema(min_length = 1, max_length = 120, format = "no-special-characters", example = "Booking system")]
     name: String,
     /// What it may do: nothing that you may not. Members and other keys are beyond any key.
-    #[schema(min_items = 1, max_items = 16, example = json!(["calls:read", "agents:read"]))]
+    #[schema(min_items = 1, max_items = 32, example = json!(["calls:read", "agents:read"]))]
     scopes: Vec<Scope>,
     /// When it is over; absent = never.
     expires_at: Option<DateTime<Utc>>,

@@ -102,3 +102,20 @@ pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     // The panic itself is logged by the panic hook, with its place; the client learns nothing of it.
     Problem::new(Code::Internal, "something went wrong on our side").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_so_many_places_and_gives_them_back() {
+        let room = Room::default();
+        let mut held: Vec<_> = (0..3).filter_map(|_| room.enter("a".to_owned(), 2)).collect();
+        assert_eq!(held.len(), 2);
+        assert!(room.enter("b".to_owned(), 2).is_some(), "another client is not concerned");
+        held.pop();
+        assert!(room.enter("a".to_owned(), 2).is_some());
+        drop(held);
+        assert!(room.clients().is_empty(), "nothing is kept of who has left");
+    }
+}

@@ -6,6 +6,7 @@ mod get;
 mod list;
 mod update;
 mod webhook_address;
+mod webhook_proofs;
 
 use crate::{App, Author, Problem};
 use chrono::{DateTime, Utc};
@@ -18,6 +19,7 @@ use store::{Tx, agents};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use webhook_proofs::WebhookProofsView;
 
 /// A phone number connected to an agent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +35,8 @@ pub(crate) struct PhoneNumberView {
     agent_id: AgentId,
     /// Whether it has a webhook address of its own. The address itself was shown when it was made.
     has_webhook_address: bool,
+    /// What makes a webhook about it authentic.
+    webhook_proofs: WebhookProofsView,
     /// When it was connected.
     created_at: DateTime<Utc>,
 }
@@ -45,6 +49,7 @@ impl From<PhoneNumber> for PhoneNumberView {
             carrier: number.carrier,
             agent_id: number.agent,
             has_webhook_address: number.path_token_hash.is_some(),
+            webhook_proofs: number.webhook_proofs.into(),
             created_at: number.created_at,
         }
     }

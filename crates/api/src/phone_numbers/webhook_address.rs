@@ -11,18 +11,25 @@ use model::{CarrierKind, PhoneNumberId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A webhook address, shown once.
+/// Webhook addresses, shown once.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookAddress)]
 pub(crate) struct WebhookAddressView {
     /// What to enter at the carrier. Whoever knows it can announce calls to this number: keep it like a password.
     #[schema(example = "https://caly.example.org/webhooks/exotel/voicebot/9nq7…")]
     url: String,
+    /// What to enter in a Passthru applet behind it: how the carrier tells that an incoming call is over.
+    #[schema(example = "https://caly.example.org/webhooks/exotel/passthru/9nq7…")]
+    passthru_url: String,
+    /// Where the carrier tells what becomes of a call that it was asked to place.
+    #[schema(example = "https://caly.example.org/webhooks/exotel/status/9nq7…")]
+    status_url: String,
 }
 
 /// Makes a webhook address for a phone number; the earlier one stops working.
 ///
-/// It cannot be guessed, and stands in for a signature where the carrier signs nothing. It is shown only here.
+/// It cannot be guessed, and stands in for a signature where the carrier signs nothing. It is shown only here, in its
+/// three uses.
 #[utoipa::path(
     post,
     path = "/api/phone-numbers/{id}/webhook-address",
@@ -46,11 +53,12 @@ pub(crate) async fn create_webhook_address(
             replace_webhook_address(tx, &caller.author(), id, token.hash(), caller.now).await
         })
         .await?;
-    let path = match number.carrier {
-        CarrierKind::Exotel => "/webhooks/exotel/voicebot/",
+    let carrier = match number.carrier {
+        CarrierKind::Exotel => "exotel",
     };
-    let url = format!("{base}{path}{}", token.expose());
-    Ok((StatusCode::CREATED, Json(WebhookAddressView { url })))
+    let at = |what: &str| format!("{base}/webhooks/{carrier}/{what}/{}", token.expose());
+    let view = WebhookAddressView { url: at("voicebot"), passthru_url: at("passthru"), status_url: at("status") };
+    Ok((StatusCode::CREATED, Json(view)))
 }
 
 /// `https://host`, from the configured address or, in development, from the host that was asked.

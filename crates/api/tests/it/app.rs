@@ -7,6 +7,7 @@ use identity::password::Passwords;
 use identity::token::{self, ApiKey, RefreshToken, TokenPepper};
 use limiter::{Limiter, NAMES, Policies};
 use model::{ApiKeyId, EmailAddress, Role, Scope, SessionId, TenantId, UserId};
+use providers::egress::{Allowed, Egress};
 use providers::http::{Http, HttpSettings};
 use providers::mail::Mailer;
 use providers::objects::{ObjectSettings, Objects};
@@ -488,6 +489,7 @@ fn runner(app: &App, clock: &TestClock, folder: &Path) -> jobs::Runner {
         objects: Objects::open(&objects, &http).expect("a folder"),
         clock: Arc::new(move || time.now()),
         mailer: Mailer::folder(folder.join(MAILS)),
+        egress: Egress::new(&http, Allowed::LoopbackToo).expect("a client"),
         passwords: app.passwords.clone(),
         public_url: PUBLIC_URL.into(),
         audit_keep_days: None,

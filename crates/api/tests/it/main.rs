@@ -19,3 +19,5 @@ mod phone_numbers;
 mod provider_keys;
 mod second_factor;
 mod sessions;
+mod trust;
+mod webhook_endpoints;

@@ -197,3 +197,14 @@ async fn a_password_reset_leaves_it_on() {
     again.expect_problem(401, "second_factor_required");
     assert_eq!(me(&app, &person.access_token).await, 200);
 }
+
+#[tokio::test]
+async fn switching_it_on_ends_every_other_session() {
+    let app = TestApp::start().await;
+    let asha = app.signed_up("Asha").await;
+    let thief = app.logged_in(asha.tenant, asha.user, &asha.email, asha.role).await;
+    let phone = Phone::scanned(&begin(&app, &asha).await.expect(200));
+    confirm(&app, &asha, &phone.code(&app)).await.expect(200);
+    app.get("/api/agents", &thief.access_token).await.expect_problem(401, "token_expired");
+    app.get("/api/agents", &asha.access_token).await.expect(200);
+}

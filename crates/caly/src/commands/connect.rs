@@ -56,6 +56,8 @@ pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result
     }
     say("In the carrier's flow of this number put a Voicebot applet with this URL; it is shown only now:");
     say(format!("  {base}/webhooks/exotel/voicebot/{}", token.expose()));
+    say("and behind it a Passthru applet with this one, which tells how the call went:");
+    say(format!("  {base}/webhooks/exotel/passthru/{}", token.expose()));
     if config.public_url.is_none() {
         say("CALY_PUBLIC_URL is not set: a carrier cannot reach this address.");
     }

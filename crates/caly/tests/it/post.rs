@@ -10,6 +10,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use sha1::Sha1;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub(crate) const CALL_START: &str = "/webhooks/exotel/call-start";
@@ -124,10 +125,12 @@ pub(crate) async fn post(server: &Server, path: &str, headers: &[(&str, &str)], 
     request(server, Method::POST, path, &all, body).await
 }
 
-/// A rightly signed POST.
+/// A rightly signed POST, sent anew each time: the same with the same time would be a replay.
 pub(crate) async fn signed(server: &Server, path: &str, body: &Value) -> Answer {
+    static SENT: AtomicI64 = AtomicI64::new(0);
     let body = body.to_string();
-    let (signature, time) = (hex(SECRET, &body), now().timestamp().to_string());
+    let time = now().timestamp_millis() + SENT.fetch_add(1, Ordering::Relaxed);
+    let (signature, time) = (hex(SECRET, &body), time.to_string());
     post(server, path, &[("x-exotel-signature", &signature), ("x-exotel-timestamp", &time)], &body).await
 }
 

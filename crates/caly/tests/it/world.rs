@@ -188,12 +188,12 @@ impl<'a> World<'a> {
         read.await.expect("read").items
     }
 
-    /// The messages in the outbox about a call, by kind, oldest first. Takes them.
+    /// The messages in the outbox about a call, by kind, oldest first, whether they have been handed out or not.
     pub(crate) async fn messages(&self, call: CallId) -> Vec<(String, Map<String, Value>)> {
-        let take = async |tx: &mut store::SystemTx| store::outbox::take(tx, 100, now()).await;
-        let taken = self.store.system("test.outbox", take).await.expect("taken");
+        let list = async |tx: &mut store::Tx| store::outbox::list(tx, PageRequest { after: None, limit: 200 }).await;
+        let kept = self.store.read(self.tenant, "test.outbox", list).await.expect("read").items;
         let about = |data: &Map<String, Value>| data.get("call_id") == Some(&Value::String(call.to_string()));
-        taken.into_iter().filter(|m| about(&m.data)).map(|message| (message.kind, message.data)).collect()
+        kept.into_iter().rev().filter(|m| about(&m.data)).map(|message| (message.kind, message.data)).collect()
     }
 
     /// The only recording of a call, once it is stored and nothing is left in the spool, and what its file says.

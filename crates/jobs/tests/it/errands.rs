@@ -5,6 +5,7 @@ use identity::one_time_code::{OneTimeCode, Purpose};
 use identity::{Passwords, ResetToken, Verdict};
 use jobs::{Context, Runner};
 use model::{AuditKind, EmailAddress, Mail, MailKind};
+use providers::egress::{Allowed, Egress};
 use providers::http::{Http, HttpSettings};
 use providers::mail::{Mailer, SmtpSettings, SmtpTls};
 use providers::objects::{ObjectSettings, Objects};
@@ -59,6 +60,7 @@ impl World {
                 .expect("open"),
             clock: Arc::new(move || *shared.lock().expect("no holder panics")),
             mailer: Mailer::smtp(settings).expect("settings"),
+            egress: Egress::new(&http, Allowed::LoopbackToo).expect("a client"),
             passwords: passwords.clone(),
             public_url: "https://caly.example.org".into(),
             audit_keep_days: None,

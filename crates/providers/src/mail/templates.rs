@@ -44,6 +44,7 @@ fn letter(kind: &MailKind) -> (String, Vec<Block>) {
         MailKind::Invitation { organisation, inviter_name, link, days } => {
             invitation(organisation, inviter_name, link.expose(), *days)
         }
+        MailKind::WebhookEndpointDisabled => webhook_endpoint_disabled(),
         MailKind::Test => test(),
     }
 }
@@ -170,6 +171,21 @@ fn invitation(organisation: &str, inviter: &str, link: &str, days: u32) -> (Stri
     (format!("{inviter} invites you to join {organisation} on Caly"), blocks)
 }
 
+fn webhook_endpoint_disabled() -> (String, Vec<Block>) {
+    let blocks = vec![
+        says(
+            "Caly no longer sends events to one of your organisation's webhook endpoints. Either it took none for five \
+             days, or it answered that it wants no more (410).",
+        ),
+        says(
+            "Events that were waiting for it were given up; they are kept for 30 days and can be sent again. Your list of \
+             webhook endpoints shows which one it is and what it last answered. Once it works, enable it there.",
+        ),
+        says("If you no longer need it, there is nothing to do. Your calls are not affected."),
+    ];
+    ("A webhook endpoint was disabled on Caly".to_owned(), blocks)
+}
+
 fn test() -> (String, Vec<Block>) {
     let blocks = vec![
         says("This is a test, and you are reading it: Caly can send mail."),
@@ -261,12 +277,13 @@ mod tests {
                 link: link(),
                 days: 7,
             },
+            MailKind::WebhookEndpointDisabled,
             MailKind::Test,
         ]
     }
 
     /// What both forms of a mail must say, in the order of `every_kind`.
-    const MUST_SAY: [&[&str]; 9] = [
+    const MUST_SAY: [&[&str]; 10] = [
         &["042137", "10 minutes", "works once", "ignore this mail"],
         &["already have one", "nothing was changed", "Forgot password"],
         &["Set a new password", "15 minutes", "works once", "stays as it is"],
@@ -275,6 +292,7 @@ mod tests {
         &["is now on", "recovery codes", "Forgot password"],
         &["turned off", "password alone", "Forgot password"],
         &["Asha Rao invites you to join Sunrise Clinic on Caly", "7 days", "ignore this mail"],
+        &["no longer sends events", "five days", "30 days", "enable it there"],
         &["Caly can send mail"],
     ];
 

@@ -62,6 +62,7 @@ fn every_mail() -> Vec<Mail> {
             MailKind::TokenReused,
             MailKind::SecondFactorChanged { enabled: true },
             MailKind::SecondFactorChanged { enabled: false },
+            MailKind::WebhookEndpointDisabled,
             MailKind::Test,
         ]
         .map(mail),

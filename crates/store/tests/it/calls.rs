@@ -4,7 +4,7 @@ use crate::database::{Tenant, TestDatabase, at, both_databases, object, owner};
 use chrono::Duration;
 use model::{CallId, CallStatus, CarrierKind, EndedReason};
 use store::Error;
-use store::calls::{self, CarrierEnd, Created, NewCall, Owner, RINGING_EXPIRES_AFTER_S};
+use store::calls::{self, CarrierWord, Created, NewCall, Owner, RINGING_EXPIRES_AFTER_S, Reported};
 
 const LEASE: Duration = Duration::seconds(30);
 
@@ -17,8 +17,15 @@ async fn finish(db: &TestDatabase, tenant: &Tenant, id: CallId, reason: EndedRea
     db.write(tenant.id, async |tx| calls::finish(tx, id, reason, at(60), 58_000, &data).await).await
 }
 
-async fn carrier_ended(db: &TestDatabase, sid: &str, s: Option<u64>, status: CallStatus) -> Result<CarrierEnd, Error> {
-    db.system(async |tx| calls::carrier_ended(tx, CarrierKind::Exotel, sid, s, status, at(70)).await).await
+async fn carrier_ended(
+    db: &TestDatabase,
+    tenant: &Tenant,
+    id: CallId,
+    duration_s: Option<u64>,
+    status: CallStatus,
+) -> Result<Reported, Error> {
+    let word = CarrierWord { status: Some(status), duration_s, ..CarrierWord::default() };
+    db.write(tenant.id, async |tx| calls::carrier_reported(tx, id, &word, at(70)).await).await
 }
 
 async fn orphans(db: &TestDatabase, owner: &Owner, now: i64) -> Result<Vec<CallId>, Error> {
@@ -135,12 +142,14 @@ both_databases! {
             ("sid-4", CallStatus::Canceled, CallStatus::Canceled),
         ] {
             let call = db.call(&tenant, sid, at(1)).await?;
-            let CarrierEnd::Closed(closed) = carrier_ended(db, sid, Some(4), said).await? else { panic!("{sid}") };
+            let ended = carrier_ended(db, &tenant, call.id, Some(4), said).await?;
+            let Reported::Closed(closed) = ended else { panic!("{sid}") };
             assert_eq!((closed.id, closed.status), (call.id, left));
             assert_eq!(closed.ended_reason, Some(EndedReason::CallerNeverJoined));
             assert_eq!((closed.duration_ms, closed.carrier_duration_s), (Some(0), Some(4)));
             // Repeated, without the figure and with another status: the first stands.
-            let CarrierEnd::Noted(noted) = carrier_ended(db, sid, None, CallStatus::Failed).await? else { panic!() };
+            let again = carrier_ended(db, &tenant, call.id, None, CallStatus::Failed).await?;
+            let Reported::Noted(noted) = again else { panic!("{sid}") };
             assert_eq!(noted, closed);
         }
         Ok(())
@@ -149,14 +158,20 @@ both_databases! {
     async fn the_carriers_word_does_not_end_media(db) {
         let tenant = db.tenant("+918037091588").await?;
         let call = db.call(&tenant, "sid-1", at(1)).await?;
-        assert!(matches!(carrier_ended(db, "sid-1", None, CallStatus::InProgress).await?, CarrierEnd::Noted(_)));
+        assert!(matches!(carrier_ended(db, &tenant, call.id, None, CallStatus::InProgress).await?, Reported::Noted(_)));
         assert!(begin(db, &tenant, call.id, &owner("a", 1), 2).await?);
-        assert!(matches!(carrier_ended(db, "sid-1", Some(61), CallStatus::Completed).await?, CarrierEnd::Noted(_)));
+        assert!(matches!(carrier_ended(db, &tenant, call.id, Some(61), CallStatus::Completed).await?, Reported::Noted(_)));
         assert_eq!(db.get_call(&tenant, call.id).await?.status, CallStatus::InProgress);
         assert!(finish(db, &tenant, call.id, EndedReason::CallerHungUp).await?);
         let ended = db.get_call(&tenant, call.id).await?;
         assert_eq!((ended.ended_reason, ended.carrier_duration_s), (Some(EndedReason::CallerHungUp), Some(61)));
-        assert_eq!(carrier_ended(db, "nobody", Some(1), CallStatus::Completed).await?, CarrierEnd::Unknown);
+        let nobody = db.system(async |tx| calls::find_carried(tx, CarrierKind::Exotel, "nobody").await).await?;
+        assert_eq!(nobody, None);
+        let found = db.system(async |tx| calls::find_carried(tx, CarrierKind::Exotel, "sid-1").await).await?;
+        assert_eq!(found.map(|call| call.id), Some(call.id));
+        let other = db.tenant("+918037091589").await?;
+        let theirs = carrier_ended(db, &other, call.id, Some(1), CallStatus::Completed).await;
+        assert!(matches!(theirs, Err(Error::NotFound)), "{theirs:?}");
         Ok(())
     }
 

@@ -5,9 +5,11 @@
 mod api_keys;
 mod audit;
 mod calls;
+mod carrier_events;
 mod codes;
 mod configuration;
 mod database;
+mod deliveries;
 mod idempotency;
 mod invitations;
 mod jobs;

@@ -11,12 +11,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use store::audit::{self, AuditKind, NewAuditEvent, Severity};
 use store::call_events::NewCallEvent;
+use store::calls::CarrierWord;
+use store::carrier_events::NewCarrierEvent;
+use store::deliveries::{self, NewDelivery};
 use store::jobs::{self, NewJob};
 use store::provider_keys::{self, NewProviderKey};
 use store::recordings::NewRecording;
+use store::webhook_endpoints::{self, EndpointSettings};
 use store::{
-    Error, PageRequest, Store, StoreConfig, agents, call_events, idempotency, organisations, outbox, recordings,
-    stream_tokens, turns,
+    Error, PageRequest, Store, StoreConfig, agents, call_events, carrier_events, idempotency, organisations, outbox,
+    recordings, stream_tokens, turns,
 };
 
 const ROLES: [&str; 3] = ["caly_keeper", "caly_system", "caly_tenant"];
@@ -87,16 +91,26 @@ async fn fill(db: &TestDatabase, tenant: &Tenant, n: u8) -> Result<(), Error> {
         object_id: None,
         data: object(json!({})),
     };
+    let (kind, word) = ("status", CarrierWord::default());
+    let report = NewCarrierEvent { kind, key: [n; 32], data: object(json!({})), word };
     let key = SecretString::from("0123456789");
     db.write(tenant.id, async |tx| {
         turns::append(tx, call, &[turn], at(1)).await?;
         call_events::append(tx, call, &[call_event], at(1)).await?;
         recordings::create(tx, &recording, at(1)).await?;
         stream_tokens::issue(tx, call, [n; 32], at(1), chrono::Duration::seconds(30)).await?;
+        carrier_events::take(tx, call, &report, at(1)).await?;
+        carrier_events::first_time(tx, [n; 32], at(1)).await?;
         outbox::push(tx, "x", object(json!({})), at(1)).await?;
         jobs::enqueue(tx, &job, at(1)).await?;
         idempotency::begin(tx, "x", "x", [n; 32], at(1)).await?;
         provider_keys::create(tx, &NewProviderKey { provider: "x", label: "x", key: &key }, at(1)).await?;
+        let new = EndpointSettings { url: "https://x.example.org/", description: "", events: &[] };
+        let endpoint = webhook_endpoints::create(tx, &new, &key, at(1)).await?.id;
+        let event_id = deliveries::new_event_id(at(1))?;
+        let occurred_at = at(1);
+        let new = NewDelivery { endpoint, event: event_id, kind: "test", call: None, occurred_at, body: "{}" };
+        deliveries::create(tx, &new, at(1)).await?;
         audit::record(tx, &event, at(1)).await.map(|_| ())
     })
     .await?;

@@ -1,6 +1,6 @@
 //! The HTTP side: announcing a call, reporting its end.
 
-use super::{Announce, CallObservation, Closed, Options};
+use super::{Announce, CallObservation, Closed, Options, Passthru};
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
@@ -52,11 +52,11 @@ impl CallIds {
 
 /// A carrier's clock is its own: nothing under test hands it in.
 #[expect(clippy::disallowed_methods, reason = "the one place where this carrier reads the clock")]
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     DateTime::from(SystemTime::now())
 }
 
-fn indian(at: DateTime<Utc>, format: &str) -> String {
+pub(super) fn indian(at: DateTime<Utc>, format: &str) -> String {
     (at + TimeDelta::minutes(330)).format(format).to_string()
 }
 
@@ -153,15 +153,19 @@ pub(super) async fn report_end(
         Announce::Direct { .. } => return None,
         Announce::DynamicUrl { passthru_url: None, .. } => return None,
         Announce::DynamicUrl { passthru_url: Some(url), .. } => {
-            let mut fields = start_fields(options, ids);
-            fields.push(("Stream[StreamSID]", ids.stream_id.clone()));
-            fields.push(("Stream[Status]", stream_status.to_owned()));
-            fields.push(("Stream[Duration]", duration_s));
-            fields.push(("Stream[DisconnectedBy]", by.to_owned()));
+            let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+            let mut stream = vec![
+                ("StreamSID", ids.stream_id.clone()),
+                ("Status", stream_status.to_owned()),
+                ("Duration", duration_s),
+                ("DisconnectedBy", by.to_owned()),
+            ];
             if let Closed::NeverConnected { error } = &seen.closed {
-                fields.push(("Stream[Error]", format!("3009 failed to establish ws conn {error}")));
+                stream.push(("Error", format!("3009 failed to establish ws conn {error}")));
             }
-            http.get(with_query(url, &fields))
+            let call = start_fields(options, ids).into_iter().map(owned).collect();
+            let passthru = Passthru { call, stream: stream.into_iter().map(owned).collect() };
+            http.get(passthru.url(url, options.stream_as))
         }
         Announce::Signed { .. } | Announce::Forged { .. } => {
             let status = if stream_status == "failed" { "failed" } else { "completed" };
@@ -184,7 +188,7 @@ pub(super) async fn report_end(
 }
 
 /// An error and what caused it: the first line alone says only "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -7,11 +7,13 @@
 mod announce;
 mod observation;
 mod playback;
+mod reports;
 mod session;
 
 pub use announce::AnnounceError;
 pub use observation::{CallObservation, Closed, Event, EventKind, Gap, MarkSeen, Received};
 pub use playback::Playback;
+pub use reports::{Coding, Passthru, StatusCallback, StreamAs};
 
 use secrecy::SecretString;
 use std::time::{Duration, Instant};
@@ -99,6 +101,8 @@ pub struct Options {
     pub announce: Announce,
     /// Tell the server when the call is over.
     pub report_end: bool,
+    /// How a Passthru carries what became of the stream.
+    pub stream_as: StreamAs,
     /// The account's name in the start message.
     pub account_id: String,
     /// Who calls, as Indian webhooks write it.
@@ -131,6 +135,7 @@ impl Options {
             base_url: base_url.into(),
             announce,
             report_end: true,
+            stream_as: StreamAs::default(),
             account_id: "exotelaccount".to_owned(),
             caller_number: "09876543210".to_owned(),
             called_number: "08047491899".to_owned(),

@@ -99,8 +99,12 @@ fn now() -> chrono::DateTime<chrono::Utc> {
 
 fn authentic(headers: &HeaderMap, body: &[u8]) -> Verdict {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let request =
-        SignedRequest { body, signature: header("x-exotel-signature"), timestamp: header("x-exotel-timestamp") };
+    let request = SignedRequest {
+        body,
+        signature: header("x-exotel-signature"),
+        timestamp: header("x-exotel-timestamp"),
+        body_timestamp: None,
+    };
     verify(&SecretString::from(SECRET), request, now())
 }
 

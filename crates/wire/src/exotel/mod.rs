@@ -5,5 +5,6 @@
 //! requests in public repositories. Pages and captures contradict each other; everything is read leniently.
 
 pub mod reply;
+pub mod report;
 pub mod stream;
 pub mod webhook;

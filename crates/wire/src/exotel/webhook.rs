@@ -17,7 +17,7 @@ pub const URL_BYTES_MAX: usize = 2048;
 
 const CALL_ID: &[&str] = &["CallSid", "CallId", "Sid", "CallUUID"];
 // `To` may be a number that several accounts share; `CallTo` is where the call landed.
-const CALLED: &[&str] = &["CallTo", "To", "Called", "ToNumber", "PhoneNumber"];
+pub(super) const CALLED: &[&str] = &["CallTo", "To", "Called", "ToNumber", "PhoneNumber"];
 const CALLER: &[&str] = &["CallFrom", "From", "Caller", "FromNumber"];
 const CREATED: &[&str] = &["Created", "StartTime", "DateCreated", "CurrentTime", "Timestamp"];
 const STATUS: &[&str] = &["CallStatus", "Status", "DialCallStatus", "Stream[Status]"];
@@ -138,21 +138,21 @@ impl CallEnd {
     pub fn read(fields: &Fields) -> Result<Self, FieldErrors> {
         let mut errors = FieldErrors::default();
         let call_id = call_id(fields, &mut errors);
-        let status = status(fields, &mut errors).unwrap_or(CallStatus::Completed);
+        let status = status(fields, STATUS, &mut errors).unwrap_or(CallStatus::Completed);
         let duration_s = duration_s(fields, &mut errors);
         let recording_url = recording_url(fields, &mut errors);
         errors.into_result()?;
         let Some(call_id) = call_id else { return Err(FieldErrors::default()) };
         Ok(Self {
             call_id,
-            stream_id: text(fields, &["Stream[StreamSID]", "StreamSid"]),
+            stream_id: stream_id(fields),
             status,
             duration_s,
             recording_url,
-            recording_available_at: time(fields, &["RecordingAvailableBy"]),
-            ended_at: if status.is_final() { time(fields, ENDED) } else { None },
+            recording_available_at: recording_available_at(fields),
+            ended_at: if status.is_final() { ended_at(fields) } else { None },
             disconnected_by: disconnected_by(fields),
-            error: text(fields, &["Stream[Error]", "Stream[DetailedStatus]", "ErrorMessage"]),
+            error: stream_error(fields),
             from: number(fields, CALLER),
             to: number(fields, CALLED),
             direction: direction(fields),
@@ -185,7 +185,7 @@ impl StatusUpdate {
             return Err(errors);
         }
         let end = end?;
-        Ok(Self { status: end.status, event: text(fields, &["EventType"]), end })
+        Ok(Self { status: end.status, event: event(fields), end })
     }
 }
 
@@ -240,7 +240,27 @@ pub fn looks_like_exotel(fields: &Fields) -> bool {
     fields.get("CallSid").is_some() && fields.first(ONLY_EXOTEL).is_some()
 }
 
-fn call_id(fields: &Fields, errors: &mut FieldErrors) -> Option<String> {
+pub(super) fn stream_id(fields: &Fields) -> Option<String> {
+    text(fields, &["Stream[StreamSID]", "StreamSid"])
+}
+
+pub(super) fn event(fields: &Fields) -> Option<String> {
+    text(fields, &["EventType"]).map(|word| word.to_ascii_lowercase())
+}
+
+pub(super) fn stream_error(fields: &Fields) -> Option<String> {
+    text(fields, &["Stream[Error]", "Stream[DetailedStatus]", "ErrorMessage"])
+}
+
+pub(super) fn recording_available_at(fields: &Fields) -> Option<DateTime<Utc>> {
+    time(fields, &["RecordingAvailableBy"])
+}
+
+pub(super) fn ended_at(fields: &Fields) -> Option<DateTime<Utc>> {
+    time(fields, ENDED)
+}
+
+pub(super) fn call_id(fields: &Fields, errors: &mut FieldErrors) -> Option<String> {
     match fields.first(CALL_ID) {
         None => {
             errors.missing(fields.spelled("CallSid"));
@@ -318,8 +338,9 @@ pub fn parse_status(word: &str) -> Option<CallStatus> {
     })
 }
 
-fn status(fields: &Fields, errors: &mut FieldErrors) -> Option<CallStatus> {
-    let (name, word) = fields.first(STATUS)?;
+/// The first of these that is there.
+pub(super) fn status(fields: &Fields, names: &[&str], errors: &mut FieldErrors) -> Option<CallStatus> {
+    let (name, word) = fields.first(names)?;
     let Some(status) = parse_status(word) else {
         errors.bad(name, "a call status");
         return None;
@@ -336,7 +357,7 @@ fn status(fields: &Fields, errors: &mut FieldErrors) -> Option<CallStatus> {
     Some(status)
 }
 
-fn disconnected_by(fields: &Fields) -> Option<DisconnectedBy> {
+pub(super) fn disconnected_by(fields: &Fields) -> Option<DisconnectedBy> {
     fields.get("Stream[DisconnectedBy]").map(|word| match word.to_ascii_lowercase().as_str() {
         "user" | "caller" => DisconnectedBy::User,
         "bot" => DisconnectedBy::Bot,
@@ -344,17 +365,21 @@ fn disconnected_by(fields: &Fields) -> Option<DisconnectedBy> {
     })
 }
 
-fn duration_s(fields: &Fields, errors: &mut FieldErrors) -> Option<u32> {
+/// Whole seconds: `17`, `"17"`, `17.5`.
+pub(super) fn seconds(text: &str) -> Option<u32> {
+    text.trim_matches('"').trim().split('.').next().unwrap_or_default().parse().ok()
+}
+
+pub(super) fn duration_s(fields: &Fields, errors: &mut FieldErrors) -> Option<u32> {
     let (name, value) = fields.first(DURATION)?;
-    let whole = value.trim_matches('"').split('.').next().unwrap_or_default();
-    let seconds = whole.parse().ok();
+    let seconds = seconds(value);
     if seconds.is_none() {
         errors.bad(name, "a number of seconds");
     }
     seconds
 }
 
-fn recording_url(fields: &Fields, errors: &mut FieldErrors) -> Option<String> {
+pub(super) fn recording_url(fields: &Fields, errors: &mut FieldErrors) -> Option<String> {
     let (name, value) = fields.first(RECORDING)?;
     let parsed = url::Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if parsed.is_none() || value.len() > URL_BYTES_MAX {

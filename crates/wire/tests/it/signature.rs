@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use secrecy::SecretString;
-use wire::signature::{SignedRequest, Verdict, parse_timestamp, sign_hex, verify, verify_body};
+use secrecy::{ExposeSecret as _, SecretString};
+use wire::signature::{SignedRequest, Verdict, basic_credentials, parse_timestamp, sign_hex, verify, verify_body};
 
 const HEX: &str = "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79";
 
@@ -94,20 +94,84 @@ fn a_timestamp_must_be_near_now_when_there_is_one() {
         (Some("9223372036854775807"), Verdict::TooOld),
     ];
     for (timestamp, want) in cases {
-        let request = SignedRequest { body: BODY, signature: Some(HEX), timestamp: *timestamp };
+        let request = SignedRequest { body: BODY, signature: Some(HEX), timestamp: *timestamp, body_timestamp: None };
         assert_eq!(verify(&jefe(), request, now()), *want, "{timestamp:?}");
     }
 }
 
 #[test]
 fn a_wrong_signature_is_not_excused_by_a_good_timestamp() {
-    let request = SignedRequest { body: BODY, signature: Some("00"), timestamp: Some("1700000000") };
+    let request =
+        SignedRequest { body: BODY, signature: Some("00"), timestamp: Some("1700000000"), body_timestamp: None };
     assert_eq!(verify(&jefe(), request, now()), Verdict::Wrong);
     assert_eq!(verify(&jefe(), SignedRequest { signature: None, ..request }, now()), Verdict::Missing);
     assert_eq!(
         verify(&jefe(), SignedRequest { signature: Some(HEX), ..request }, now() + TimeDelta::days(1)),
         Verdict::TooOld
     );
+}
+
+#[test]
+fn a_fresh_header_does_not_excuse_an_old_body() {
+    for (header, body, want) in [
+        (Some("1700000000"), Some("1700000000"), Verdict::Valid),
+        (None, Some("1700000000"), Verdict::Valid),
+        (Some("1700000000"), Some("1699990000"), Verdict::TooOld),
+        (Some("1699990000"), Some("1700000000"), Verdict::TooOld),
+        (Some("1700000000"), Some("soon"), Verdict::TooOld),
+        (Some("1700000000"), Some(" "), Verdict::Valid),
+    ] {
+        let request = SignedRequest { body: BODY, signature: Some(HEX), timestamp: header, body_timestamp: body };
+        assert_eq!(verify(&jefe(), request, now()), want, "{header:?} {body:?}");
+    }
+}
+
+#[test]
+fn a_request_is_known_again_however_its_signature_is_written() {
+    let base64 = base64_of(HEX);
+    let scheme = format!("sha1={}", HEX.to_uppercase());
+    let of = |signature: &str, header: Option<&str>, body: Option<&str>| {
+        let signature = Some(signature);
+        SignedRequest { body: BODY, signature, timestamp: header, body_timestamp: body }.replay_identity()
+    };
+    let first = of(HEX, Some("1700000000"), None);
+    assert!(first.is_some());
+    for (signature, header) in [
+        (base64.as_str(), "1700000000"),
+        (scheme.as_str(), "1700000000000"),
+        (base64.trim_end_matches('='), " 2023-11-14T22:13:20Z "),
+    ] {
+        assert_eq!(of(signature, Some(header), None), first, "{signature} {header}");
+    }
+    assert_ne!(of(HEX, Some("1700000001"), None), first, "sent anew");
+    assert_ne!(of(&HEX.replace('e', "f"), Some("1700000000"), None), first);
+    // The header's time says nothing when the body has one: another header makes no other request of it.
+    let in_body = of(HEX, None, Some("1700000000"));
+    assert!(in_body.is_some());
+    assert_eq!(of(HEX, Some("1700000099"), Some("1700000000")), in_body);
+    assert_eq!(of(HEX, None, None), None, "without a time it may come again");
+    assert_eq!(of("nonsense", Some("1700000000"), None), None);
+}
+
+#[test]
+fn basic_credentials_are_read() {
+    let long = format!("Basic {}", "QUFB".repeat(500));
+    for (header, want) in [
+        ("Basic ZXhvdGVsOnNlY3JldDptb3Jl", Some("exotel:secret:more")),
+        ("basic  ZXhvdGVsOnNlY3JldDptb3Jl ", Some("exotel:secret:more")),
+        ("Basic YTo", Some("a:")),
+        ("Basic YTo=", Some("a:")),
+        ("Basic YWJj", None),
+        ("Basic ///", None),
+        ("Basic", None),
+        ("Bearer ZXhvdGVsOnNlY3JldDptb3Jl", None),
+        (long.as_str(), None),
+        ("", None),
+    ] {
+        let read = basic_credentials(header);
+        assert_eq!(read.as_ref().map(|pair| pair.expose_secret()), want, "{header:.40}");
+        assert!(!format!("{read:?}").contains("secret:more"));
+    }
 }
 
 #[test]
@@ -136,7 +200,7 @@ proptest! {
 
     #[test]
     fn no_header_makes_it_panic(header in ".{0,200}", timestamp in ".{0,60}") {
-        let _ = verify(&jefe(), SignedRequest { body: BODY, signature: Some(&header), timestamp: Some(&timestamp) }, now());
+        let _ = verify(&jefe(), SignedRequest { body: BODY, signature: Some(&header), timestamp: Some(&timestamp), body_timestamp: Some(&timestamp) }, now());
         let _ = parse_timestamp(&timestamp);
     }
 }

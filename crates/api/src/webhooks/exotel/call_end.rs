@@ -1,22 +1,17 @@
 //! `POST /webhooks/exotel/call-end`: the carrier says that a call is over. Late, repeated and unknown ones do no harm:
 //! the carrier's figures are kept, and a call whose media never came is closed.
 
-use super::{ACTOR, signed_fields};
+use super::report::{self, TakenBody};
+use super::{incoming, on_record};
 use crate::origin::Origin;
-use crate::{App, Code, Problem};
+use crate::{App, Problem};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use chrono::{DateTime, Utc};
-use model::{CarrierKind, EndedReason, Severity};
-use serde::Serialize;
 use std::sync::Arc;
-use store::Tx;
-use store::call_ends::{self, Teller};
-use store::calls::{self, Call, CarrierEnd};
 use utoipa::ToSchema;
-use wire::exotel::webhook::CallEnd;
+use wire::exotel::report::Message;
 
 /// The fields that are read. Names are taken in any case and under the other names the carrier uses for them.
 #[derive(ToSchema)]
@@ -36,18 +31,12 @@ struct CallEndBody {
     /// Length of the conversation, seconds.
     #[schema(rename = "Duration", example = "42")]
     duration: Option<String>,
+    /// Where the carrier's own recording is, or will be.
+    #[schema(rename = "RecordingUrl", example = "https://recordings.exotel.com/exotelrecordings/a/b.mp3")]
+    recording_url: Option<String>,
     /// When it was sent; more than five minutes off is refused.
     #[schema(rename = "Timestamp")]
     timestamp: Option<String>,
-}
-
-/// It is on record.
-#[derive(Serialize, ToSchema)]
-#[schema(as = WebhookTaken)]
-pub(crate) struct TakenBody {
-    /// Always `ok`.
-    #[schema(example = "ok")]
-    status: &'static str,
 }
 
 /// A call is over.
@@ -56,7 +45,7 @@ pub(crate) struct TakenBody {
 #[utoipa::path(
     post, path = "/webhooks/exotel/call-end", tag = "webhooks", operation_id = "exotel_call_end",
     params(
-        ("x-exotel-signature" = String, Header, description = "HMAC-SHA1 of the body with the webhook secret, hex or base64"),
+        ("x-exotel-signature" = Option<String>, Header, description = "HMAC-SHA1 of the body with the webhook secret, hex or base64"),
         ("x-exotel-timestamp" = Option<String>, Header, description = "When it was signed"),
     ),
     request_body(content(
@@ -66,7 +55,7 @@ pub(crate) struct TakenBody {
     )),
     responses(
         (status = 200, description = "It is on record", body = TakenBody),
-        (status = 401, description = "No signature, a wrong one or an old one", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "Not authentic: no signature, a wrong one, an old one, or one that came before", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "There is no such call", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -76,31 +65,6 @@ pub(crate) async fn call_end(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<TakenBody>, Problem> {
-    let fields = signed_fields(&app, &headers, &body, &origin).await?;
-    let end = CallEnd::read(&fields)?;
-    let now = app.now();
-    let found = app
-        .store
-        .system("calls.carrier_ended", async |tx| {
-            let duration_s = end.duration_s.map(u64::from);
-            let found =
-                calls::carrier_ended(tx, CarrierKind::Exotel, &end.call_id, duration_s, end.status, now).await?;
-            if let CarrierEnd::Closed(call) = &found {
-                tell_ended(tx.tenant(call.tenant).await?, call, &origin, now).await?;
-            }
-            Ok::<_, store::Error>(found)
-        })
-        .await?;
-    match found {
-        CarrierEnd::Unknown => Err(Problem::new(Code::NotFound, "there is no such call")),
-        CarrierEnd::Closed(_) | CarrierEnd::Noted(_) => Ok(Json(TakenBody { status: "ok" })),
-    }
-}
-
-/// A call that ends here had no media: nobody else puts its end on record.
-async fn tell_ended(tx: &mut Tx, call: &Call, origin: &Origin, now: DateTime<Utc>) -> Result<(), store::Error> {
-    let teller =
-        Teller { actor: ACTOR, severity: Severity::Info, ip: origin.ip, request_id: origin.request_id.as_deref() };
-    let reason = call.ended_reason.unwrap_or(EndedReason::CallerNeverJoined);
-    call_ends::tell(tx, call.id, reason, 0, teller, now).await
+    let incoming = incoming(&app, Message::CallEnd, &headers, &body, &origin);
+    on_record(&app, &origin, report::take_of_call(&app, incoming).await).await
 }

@@ -3,7 +3,9 @@
 //! Answers `{"url": "wss://…/media/exotel/TOKEN"}`. The token in the path opens one socket, once, within a minute. A
 //! repeated announcement of the same call is the same call with another token; once its media has begun, 409.
 
-use super::{ACTOR, signed_fields};
+use super::proof::{Offered, Proven};
+use super::report::{find_called, once};
+use super::{ACTOR, on_record, read};
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
 use axum::Json;
@@ -16,12 +18,13 @@ use model::{AuditKind, CallStatus, CarrierKind, Severity};
 use serde::Serialize;
 use serde_json::Map;
 use std::sync::Arc;
-use store::audit;
 use store::calls::{self, Created, NewCall};
-use store::phone_numbers::{self, PhoneNumber};
-use store::{SystemTx, stream_tokens, token_hash};
+use store::phone_numbers::PhoneNumber;
+use store::{SystemTx, audit, stream_tokens, token_hash};
 use utoipa::ToSchema;
+use wire::exotel::report::Routing;
 use wire::exotel::webhook::CallStart;
+use wire::fields::{BodyError, Fields};
 
 /// The fields that are read. Names are taken in any case and under the other names the carrier uses for them.
 #[derive(ToSchema)]
@@ -65,7 +68,7 @@ pub(crate) struct MediaBody {
 #[utoipa::path(
     post, path = "/webhooks/exotel/call-start", tag = "webhooks", operation_id = "exotel_call_start",
     params(
-        ("x-exotel-signature" = String, Header, description = "HMAC-SHA1 of the body with the webhook secret, hex or base64"),
+        ("x-exotel-signature" = Option<String>, Header, description = "HMAC-SHA1 of the body with the webhook secret, hex or base64"),
         ("x-exotel-timestamp" = Option<String>, Header, description = "When it was signed"),
     ),
     request_body(content(
@@ -75,7 +78,7 @@ pub(crate) struct MediaBody {
     )),
     responses(
         (status = 200, description = "Where the media goes", body = MediaBody),
-        (status = 401, description = "No signature, a wrong one or an old one", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "Not authentic: no signature, a wrong one, an old one, or one that came before", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No agent answers this number", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The call's media has begun", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     ),
@@ -86,60 +89,69 @@ pub(crate) async fn call_start(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<MediaBody>, Problem> {
-    let fields = signed_fields(&app, &headers, &body, &origin).await?;
-    let start = CallStart::read(&fields)?;
-    answer(&app, &headers, &start, None, &origin).await
+    let (fields, offered) = read(&app, &headers, &body, &origin);
+    let arrival = Arrival { fields, offered, number: None };
+    on_record(&app, &origin, arrival.answer(&app, &headers, &origin).await).await
 }
 
-/// Creates the call (or finds it) and answers with its media address. `number` is known when the address was its own.
-pub(super) async fn answer(
-    app: &App,
-    headers: &HeaderMap,
-    start: &CallStart,
-    number: Option<PhoneNumber>,
-    origin: &Origin,
-) -> Result<Json<MediaBody>, Problem> {
-    if app.stopping.is_cancelled() {
-        return Err(Problem::new(Code::Stopping, "this node takes no new calls"));
-    }
-    let now = app.now();
-    let token = PathToken::random().map_err(|error| {
-        tracing::error!(error = %error, "no randomness");
-        Problem::new(Code::Internal, "something went wrong on our side")
-    })?;
-    let hash = token_hash(token.expose());
-    app.store
-        .system("calls.announce", async |tx| {
-            let number = match number {
-                Some(number) => number,
-                None => find_number(tx, start).await?,
-            };
-            announce(tx, start, &number, hash, now, origin).await
-        })
-        .await?;
-    let url = format!("{}/media/exotel/{}", media_base(app, headers)?, token.expose());
-    Ok(Json(MediaBody { url }))
+/// A call that arrives.
+pub(super) struct Arrival {
+    pub(super) fields: Result<Fields, BodyError>,
+    pub(super) offered: Offered,
+    /// The number to whose address it came.
+    pub(super) number: Option<PhoneNumber>,
 }
 
-async fn find_number(tx: &mut SystemTx, start: &CallStart) -> Result<PhoneNumber, Problem> {
-    // `CallTo` first: in captured requests `To` was the same number for different customers.
-    for called in [Some(&start.to), start.to_other.as_ref()].into_iter().flatten() {
-        if let Some(number) = phone_numbers::find_called(tx, CarrierKind::Exotel, called).await? {
-            return Ok(number);
-        }
+impl Arrival {
+    /// Creates the call (or finds it) and answers with its media address.
+    pub(super) async fn answer(
+        self,
+        app: &App,
+        headers: &HeaderMap,
+        origin: &Origin,
+    ) -> Result<Json<MediaBody>, Problem> {
+        let now = app.now();
+        let token = PathToken::random().map_err(|error| {
+            tracing::error!(error = %error, "no randomness");
+            Problem::new(Code::Internal, "something went wrong on our side")
+        })?;
+        let hash = token_hash(token.expose());
+        let stopping = app.stopping.is_cancelled();
+        app.store
+            .system("calls.announce", async |tx| {
+                let routing = self.fields.as_ref().map(Routing::read).unwrap_or_default();
+                let looked_up = match &self.number {
+                    Some(_) => None,
+                    None => find_called(tx, &routing).await?,
+                };
+                let number = self.number.as_ref().or(looked_up.as_ref());
+                let proven = self.offered.judge(number.map(|number| &number.webhook_proofs))?;
+                let start = CallStart::read(self.fields.as_ref().map_err(|error| *error)?)?;
+                if stopping {
+                    return Err(Problem::new(Code::Stopping, "this node takes no new calls"));
+                }
+                let unknown = || Problem::new(Code::UnknownNumber, "no agent answers this number");
+                announce(tx, &start, number.ok_or_else(unknown)?, &proven, hash, now, origin).await
+            })
+            .await?;
+        let url = format!("{}/media/exotel/{}", media_base(app, headers)?, token.expose());
+        Ok(Json(MediaBody { url }))
     }
-    Err(Problem::new(Code::UnknownNumber, "no agent answers this number"))
 }
 
 async fn announce(
     tx: &mut SystemTx,
     start: &CallStart,
     number: &PhoneNumber,
+    proven: &Proven,
     token_hash: [u8; 32],
     now: DateTime<Utc>,
     origin: &Origin,
 ) -> Result<(), Problem> {
     let tx = tx.tenant(number.tenant).await?;
+    if let Some(key) = proven.request_key {
+        once(tx, key, now).await?;
+    }
     let new = NewCall {
         agent: number.agent,
         phone_number: Some(number.id),

@@ -2,21 +2,29 @@
 
 mod call_end;
 mod call_start;
+mod call_status;
+mod passthru;
+mod proof;
+mod recording;
+mod report;
+mod status;
 mod voicebot;
 
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
 use axum::body::Bytes;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use model::{AuditKind, Severity};
+use proof::Offered;
+use report::Incoming;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use store::audit;
+use store::phone_numbers::{self, PhoneNumber};
+use store::{audit, token_hash};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use wire::exotel::webhook;
-use wire::fields::Fields;
-use wire::signature::{SignedRequest, Verdict, verify};
+use wire::exotel::report::Message;
+use wire::fields::{BodyError, Fields};
 
 /// Who does what a webhook tells, in the audit log.
 const ACTOR: &str = "carrier:exotel";
@@ -25,32 +33,50 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(call_start::call_start))
         .routes(routes!(call_end::call_end))
+        .routes(routes!(call_status::call_status))
+        .routes(routes!(recording::recording))
         .routes(routes!(voicebot::voicebot))
+        .routes(routes!(passthru::passthru, passthru::passthru_post))
+        .routes(routes!(status::status))
 }
 
-/// The fields of a webhook whose signature is right.
-async fn signed_fields(app: &App, headers: &HeaderMap, body: &Bytes, origin: &Origin) -> Result<Fields, Problem> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let fields = Fields::parse(text("content-type"), body);
-    let body_time = fields.as_ref().ok().and_then(webhook::timestamp);
-    let request = SignedRequest {
-        body,
-        signature: text("x-exotel-signature"),
-        timestamp: text("x-exotel-timestamp").or(body_time),
-    };
-    // Without a secret nothing can be right: never open by omission.
-    let verdict = app.exotel.webhook_secret.as_ref().map_or_else(
-        || if request.signature.is_some() { Verdict::Wrong } else { Verdict::Missing },
-        |secret| verify(secret, request, app.now()),
-    );
-    let (code, detail) = match verdict {
-        Verdict::Valid => return Ok(fields?),
-        Verdict::Missing => (Code::SignatureMissing, "Missing webhook signature"),
-        Verdict::Wrong => (Code::SignatureWrong, "Wrong webhook signature"),
-        Verdict::TooOld => (Code::SignatureExpired, "The webhook was signed too long ago"),
-    };
-    rejected(app, origin, code).await;
-    Err(Problem::new(code, detail))
+/// The fields of a body and what the request offers as proof.
+fn read(app: &App, headers: &HeaderMap, body: &Bytes, origin: &Origin) -> (Result<Fields, BodyError>, Offered) {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let fields = Fields::parse(content_type, body);
+    let offered = Offered::of(app, headers, body, fields.as_ref().ok(), origin);
+    (fields, offered)
+}
+
+/// A message that came to an address which is the same for all numbers.
+fn incoming<'a>(app: &App, message: Message, headers: &HeaderMap, body: &Bytes, origin: &'a Origin) -> Incoming<'a> {
+    let (fields, offered) = read(app, headers, body, origin);
+    Incoming { message, offered, fields, number: None, origin }
+}
+
+/// The number that an address with a token belongs to.
+async fn number_at(app: &App, token: &str) -> Result<PhoneNumber, Problem> {
+    let hash = token_hash(token);
+    let found = app
+        .store
+        .system_read("phone_numbers.find_by_path_token", async |tx| phone_numbers::find_by_path_token(tx, hash).await)
+        .await?;
+    found.ok_or_else(|| Problem::new(Code::NotFound, "there is no such address"))
+}
+
+/// An answer on its way out; if it refuses what was not authentic, that is on record with its address.
+async fn on_record<T>(app: &App, origin: &Origin, answer: Result<T, Problem>) -> Result<T, Problem> {
+    if let Err(problem) = &answer
+        && is_refusal(problem.code)
+    {
+        rejected(app, origin, problem.code).await;
+    }
+    answer
+}
+
+/// Not authentic.
+fn is_refusal(code: Code) -> bool {
+    [Code::SignatureMissing, Code::SignatureWrong, Code::SignatureExpired, Code::SignatureReplayed].contains(&code)
 }
 
 /// A webhook that was not authentic is on record, with its address.

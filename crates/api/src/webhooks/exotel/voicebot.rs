@@ -1,16 +1,15 @@
 //! `GET /webhooks/exotel/voicebot/{token}`: the dynamic URL of a Voicebot applet, as Exotel really asks it: a GET with
 //! the call in its query and no signature. The unguessable token of the number in the path stands in for one.
 
-use super::call_start::{self, MediaBody};
-use super::rejected;
+use super::call_start::{Arrival, MediaBody};
+use super::proof::Offered;
+use super::{number_at, on_record, rejected};
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use std::sync::Arc;
-use store::{phone_numbers, token_hash};
-use wire::exotel::webhook::CallStart;
 use wire::fields::Fields;
 
 /// A call has arrived, asked by the address that belongs to its number.
@@ -24,6 +23,7 @@ use wire::fields::Fields;
     ),
     responses(
         (status = 200, description = "Where the media goes", body = MediaBody),
+        (status = 401, description = "The number takes other proofs", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The call's media has begun", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -34,16 +34,17 @@ pub(crate) async fn voicebot(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<MediaBody>, Problem> {
-    let hash = token_hash(&token);
-    let number = app
-        .store
-        .system("phone_numbers.find_by_path_token", async |tx| phone_numbers::find_by_path_token(tx, hash).await)
-        .await?;
-    let Some(number) = number else {
-        rejected(&app, &origin, Code::NotFound).await;
-        return Err(Problem::new(Code::NotFound, "there is no such address"));
+    let number = match number_at(&app, &token).await {
+        Ok(number) => number,
+        Err(problem) => {
+            if problem.code == Code::NotFound {
+                rejected(&app, &origin, problem.code).await;
+            }
+            return Err(problem);
+        }
     };
-    let fields = Fields::from_urlencoded(query.unwrap_or_default().as_bytes())?;
-    let start = CallStart::read(&fields)?;
-    call_start::answer(&app, &headers, &start, Some(number), &origin).await
+    let fields = Fields::from_urlencoded(query.unwrap_or_default().as_bytes());
+    let offered = Offered::without_body(&headers, &origin).at_its_address();
+    let arrival = Arrival { fields, offered, number: Some(number) };
+    on_record(&app, &origin, arrival.answer(&app, &headers, &origin).await).await
 }

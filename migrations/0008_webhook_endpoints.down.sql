@@ -1,0 +1,3 @@
+drop index outbox_newest;
+drop table deliveries;
+drop table webhook_endpoints;

@@ -1,0 +1,1 @@
+revoke all on webhook_endpoints, deliveries from caly_tenant, caly_system;
