@@ -3,6 +3,8 @@
 use crate::FieldFault;
 use crate::auth::strangers::Strangers;
 use crate::latency::Latencies;
+use crate::{Code, Problem};
+use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
 use identity::{AccessTokens, Passwords, TokenPepper};
 use ipnet::IpNet;
@@ -112,5 +114,20 @@ impl App {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
+    }
+
+    /// `https://host`, without a slash at the end: the configured address or, in development, the host that was asked.
+    ///
+    /// # Errors
+    /// When neither is known.
+    pub(crate) fn base_url(&self, headers: &HeaderMap) -> Result<String, Problem> {
+        if let Some(url) = &self.edge.public_url {
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .map(|host| format!("http://{host}"))
+            .ok_or_else(|| Problem::new(Code::MalformedBody, "the request names no host"))
     }
 }

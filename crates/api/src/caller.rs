@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use store::audit::{self, NewAuditEvent};
+use store::audit;
 use store::{AnyTx, Tx, api_keys, sessions, token_hash};
 use subtle::ConstantTimeEq;
 
@@ -95,7 +95,7 @@ pub(crate) async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Id
 }
 
 /// The token of `Authorization: Bearer`.
-fn bearer(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|text| {
         let (scheme, token) = text.split_once(' ')?;
@@ -224,11 +224,6 @@ pub(crate) fn has_own_token(app: &App, headers: &HeaderMap) -> bool {
     bearer(headers).ok().flatten().is_some_and(|given| tokens.iter().any(|own| same_secret(own.as_ref(), &given)))
 }
 
-/// The token of a request that is checked against a configured secret; none when there is no header.
-pub(crate) fn presented(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
-    bearer(headers)
-}
-
 fn identified(parts: &Parts) -> Result<(Identity, Origin), Problem> {
     let identity = parts
         .extensions
@@ -262,6 +257,10 @@ pub struct Author {
 }
 
 impl Author {
+    fn of(identity: &Identity, origin: &Origin) -> Self {
+        Self { actor: identity.actor(), origin: origin.clone() }
+    }
+
     /// A command of the program itself: `command:demo`.
     #[must_use]
     pub fn command(name: &str) -> Self {
@@ -277,11 +276,11 @@ impl Author {
         &self,
         tx: &mut impl AnyTx,
         kind: AuditKind,
-        object: (&'static str, String),
+        object: Option<(&'static str, String)>,
         data: Map<String, Value>,
         now: DateTime<Utc>,
     ) -> Result<(), Problem> {
-        let object = Some((object.0, object.1.as_str()));
+        let object = object.as_ref().map(|(kind, id)| (*kind, id.as_str()));
         audit::record(tx, &self.origin.event(kind, Severity::Info, &self.actor, object, data), now).await?;
         Ok(())
     }
@@ -335,7 +334,7 @@ impl<S> Caller<S> {
     /// Who does it, for verbs that do not care how somebody came in.
     #[must_use]
     pub fn author(&self) -> Author {
-        Author { actor: self.identity.actor(), origin: self.origin.clone() }
+        Author::of(&self.identity, &self.origin)
     }
 
     /// Puts what the caller did on record, in the transaction that does it.
@@ -349,7 +348,7 @@ impl<S> Caller<S> {
         object: Option<(&'static str, String)>,
         data: Map<String, Value>,
     ) -> Result<(), Problem> {
-        record(&self.identity, &self.origin, self.now, tx, kind, object, data).await
+        self.author().audit(tx, kind, object, data, self.now).await
     }
 }
 
@@ -365,24 +364,8 @@ impl Account {
         object: Option<(&'static str, String)>,
         data: Map<String, Value>,
     ) -> Result<(), Problem> {
-        record(&self.identity, &self.origin, self.now, tx, kind, object, data).await
+        Author::of(&self.identity, &self.origin).audit(tx, kind, object, data, self.now).await
     }
-}
-
-async fn record(
-    identity: &Identity,
-    origin: &Origin,
-    now: DateTime<Utc>,
-    tx: &mut impl AnyTx,
-    kind: AuditKind,
-    object: Option<(&'static str, String)>,
-    data: Map<String, Value>,
-) -> Result<(), Problem> {
-    let actor = identity.actor();
-    let object = object.as_ref().map(|(kind, id)| (*kind, id.as_str()));
-    let event: NewAuditEvent<'_> = origin.event(kind, Severity::Info, &actor, object, data);
-    audit::record(tx, &event, now).await?;
-    Ok(())
 }
 
 impl<S> fmt::Debug for Caller<S> {

@@ -85,7 +85,7 @@ pub async fn make_agent(
     now: DateTime<Utc>,
 ) -> Result<StoredAgent, Problem> {
     let made = agents::create(tx, name, config, now).await?;
-    author.audit(tx, AuditKind::AgentCreated, ("agent", made.agent.id.to_string()), Map::new(), now).await?;
+    author.audit(tx, AuditKind::AgentCreated, Some(("agent", made.agent.id.to_string())), Map::new(), now).await?;
     Ok(made)
 }
 
@@ -102,7 +102,7 @@ pub async fn change_agent(
     now: DateTime<Utc>,
 ) -> Result<StoredAgent, Problem> {
     let changed = agents::update(tx, id, name, config, now).await?;
-    author.audit(tx, AuditKind::AgentUpdated, ("agent", id.to_string()), Map::new(), now).await?;
+    author.audit(tx, AuditKind::AgentUpdated, Some(("agent", id.to_string())), Map::new(), now).await?;
     Ok(changed)
 }
 

@@ -32,8 +32,3 @@ pub(crate) async fn accept(app: &App, errand: &Errand, status: &'static str) -> 
 pub(crate) fn errand_origin(origin: &Origin) -> ErrandOrigin {
     ErrandOrigin { ip: origin.ip, request_id: origin.request_id.as_deref().map(str::to_owned) }
 }
-
-/// The client as a key of limits.
-pub(crate) fn client(origin: &Origin) -> String {
-    origin.ip.map_or_else(|| "unknown".to_owned(), limiter::client_key)
-}

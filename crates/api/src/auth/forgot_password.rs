@@ -1,6 +1,6 @@
 //! `POST /api/auth/forgot-password`.
 
-use crate::auth::accepted::{Accepted, AcceptedBody, accept, client, errand_origin};
+use crate::auth::accepted::{Accepted, AcceptedBody, accept, errand_origin};
 use crate::layers::Limits;
 use crate::origin::Origin;
 use crate::{App, Problem, Valid};
@@ -32,7 +32,7 @@ pub(crate) async fn forgot_password(
     limits: Limits,
     Valid(body): Valid<ForgotPasswordBody>,
 ) -> Result<Accepted, Problem> {
-    let key = format!("{} {}", body.email.as_str(), client(&origin));
+    let key = format!("{} {}", body.email.as_str(), origin.address());
     limits.charge(&app.policies.password_reset, &key).await?;
     accept(&app, &Errand::ForgotPassword { email: body.email, from: errand_origin(&origin) }, "accepted").await
 }

@@ -3,7 +3,6 @@
 //! The password is checked outside of transactions: a hash takes tens of milliseconds, and SQLite has one writer. What
 //! was true before the check is asked again when the session is made.
 
-use crate::auth::accepted::client;
 use crate::auth::on_record::{Deed, NOBODY, stranger};
 use crate::auth::passwords::{no_verdict, not_right, unchanged};
 use crate::auth::second_factor::code::Factor;
@@ -78,7 +77,7 @@ pub(crate) async fn login(
     limits: Limits,
     Valid(body): Valid<LoginBody>,
 ) -> Result<Json<TokensBody>, Problem> {
-    limits.charge(&app.policies.login, &format!("{} {}", body.email.as_str(), client(&origin))).await?;
+    limits.charge(&app.policies.login, &format!("{} {}", body.email.as_str(), origin.address())).await?;
     let organisation = body.organisation_id;
     let attempt = Attempt { app: &app, origin: &origin, email: &body.email, organisation, now: app.now() };
     let seen = attempt.look().await?;

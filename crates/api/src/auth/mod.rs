@@ -25,7 +25,6 @@ pub(crate) mod passwords;
 pub(crate) mod path_id;
 pub(crate) mod secret;
 
-pub(crate) use accepted::client;
 pub(crate) use tokens::OrganisationOfUser;
 
 use crate::App;

@@ -1,6 +1,6 @@
 //! `POST /api/auth/register`.
 
-use crate::auth::accepted::{Accepted, AcceptedBody, accept, client, errand_origin};
+use crate::auth::accepted::{Accepted, AcceptedBody, accept, errand_origin};
 use crate::auth::passwords::{POLICY, not_taken};
 use crate::auth::secret::Secret;
 use crate::layers::Limits;
@@ -52,7 +52,7 @@ pub(crate) async fn register(
     limits: Limits,
     Valid(body): Valid<RegisterBody>,
 ) -> Result<Accepted, Problem> {
-    limits.charge(&app.policies.register, &client(&origin)).await?;
+    limits.charge(&app.policies.register, &origin.address()).await?;
     let context = PasswordContext { organisation: body.organisation_name.clone(), email: body.email.clone() };
     // Hashed whether the address is known or not: the time must not tell.
     let hash = app.passwords.hash_new(POLICY, body.password.hidden(), context).await.map_err(not_taken)?;

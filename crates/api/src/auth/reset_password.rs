@@ -1,6 +1,5 @@
 //! `POST /api/auth/reset-password`.
 
-use crate::auth::accepted::client;
 use crate::auth::on_record::Deed;
 use crate::auth::passwords::{POLICY, not_taken};
 use crate::auth::secret::Secret;
@@ -49,7 +48,7 @@ pub(crate) async fn reset_password(
     limits: Limits,
     Valid(body): Valid<ResetPasswordBody>,
 ) -> Result<StatusCode, Problem> {
-    limits.charge(&app.policies.password_reset, &format!("token {}", client(&origin))).await?;
+    limits.charge(&app.policies.password_reset, &format!("token {}", origin.address())).await?;
     let now = app.now();
     let token = ResetToken::parse(body.token.expose()).ok_or_else(refused)?;
     let (user, organisation) =

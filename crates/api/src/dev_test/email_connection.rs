@@ -35,7 +35,7 @@ impl FromRequestParts<Arc<App>> for Developer {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let refused = |code| Problem::new(code, "this needs the developer's token");
-        let given = caller::presented(&parts.headers)?.ok_or_else(|| refused(Code::Unauthenticated))?;
+        let given = caller::bearer(&parts.headers)?.ok_or_else(|| refused(Code::Unauthenticated))?;
         if caller::same_secret(app.edge.dev_test_token.as_ref(), &given) {
             Ok(Self)
         } else {

@@ -1,9 +1,9 @@
 //! `POST /api/auth/accept-invitation`.
 
+use crate::auth::OrganisationOfUser;
 use crate::auth::on_record::Deed;
 use crate::auth::passwords::{POLICY, not_taken, ours};
 use crate::auth::secret::Secret;
-use crate::auth::{OrganisationOfUser, client};
 use crate::layers::Limits;
 use crate::origin::Origin;
 use crate::problem::FieldFault;
@@ -74,7 +74,7 @@ pub(crate) async fn accept_invitation(
     limits: Limits,
     Valid(body): Valid<AcceptInvitationBody>,
 ) -> Result<Json<AcceptedInvitationBody>, Problem> {
-    limits.charge(&app.policies.register, &format!("invitation {}", client(&origin))).await?;
+    limits.charge(&app.policies.register, &format!("invitation {}", origin.address())).await?;
     let now = app.now();
     let token = InvitationToken::parse(body.token.expose()).ok_or_else(refused)?;
     let (invitation, user, organisation) =

@@ -75,7 +75,9 @@ pub async fn connect_number(
     now: DateTime<Utc>,
 ) -> Result<PhoneNumber, Problem> {
     let made = phone_numbers::create(tx, new, now).await?;
-    author.audit(tx, AuditKind::PhoneNumberCreated, ("phone_number", made.id.to_string()), Map::new(), now).await?;
+    author
+        .audit(tx, AuditKind::PhoneNumberCreated, Some(("phone_number", made.id.to_string())), Map::new(), now)
+        .await?;
     Ok(made)
 }
 
@@ -92,7 +94,7 @@ pub async fn replace_webhook_address(
 ) -> Result<PhoneNumber, Problem> {
     let number = phone_numbers::set_path_token(tx, id, Some(token_hash)).await?;
     let data = Map::from_iter([("webhook_address".to_owned(), "replaced".into())]);
-    author.audit(tx, AuditKind::PhoneNumberUpdated, ("phone_number", id.to_string()), data, now).await?;
+    author.audit(tx, AuditKind::PhoneNumberUpdated, Some(("phone_number", id.to_string())), data, now).await?;
     Ok(number)
 }
 

@@ -3,9 +3,9 @@
 use super::replace_webhook_address;
 use crate::auth::path_id::PathId;
 use crate::caller::scopes::PhoneNumbersWrite;
-use crate::{App, Caller, Code, Problem};
+use crate::{Caller, Code, Problem};
 use axum::Json;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use identity::PathToken;
 use model::{CarrierKind, PhoneNumberId};
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub(crate) async fn create_webhook_address(
     PathId(id): PathId<PhoneNumberId>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<WebhookAddressView>), Problem> {
-    let base = base(&caller.app, &headers)?;
+    let base = caller.app.base_url(&headers)?;
     let token = PathToken::random().map_err(|error| {
         tracing::error!(error = %error, "no randomness");
         Problem::new(Code::Internal, "something went wrong on our side").caused_by(&error)
@@ -59,16 +59,4 @@ pub(crate) async fn create_webhook_address(
     let at = |what: &str| format!("{base}/webhooks/{carrier}/{what}/{}", token.expose());
     let view = WebhookAddressView { url: at("voicebot"), passthru_url: at("passthru"), status_url: at("status") };
     Ok((StatusCode::CREATED, Json(view)))
-}
-
-/// `https://host`, from the configured address or, in development, from the host that was asked.
-fn base(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
-    if let Some(url) = &app.edge.public_url {
-        return Ok(url.trim_end_matches('/').to_owned());
-    }
-    headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .map(|host| format!("http://{host}"))
-        .ok_or_else(|| Problem::new(Code::MalformedBody, "the request names no host"))
 }

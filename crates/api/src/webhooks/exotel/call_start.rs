@@ -11,7 +11,7 @@ use crate::{App, Code, Problem};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use chrono::{DateTime, Duration, Utc};
 use identity::token::PathToken;
 use model::{AuditKind, CallStatus, CarrierKind, Severity};
@@ -182,16 +182,9 @@ async fn announce(
 
 /// `wss://host`, from the configured address or, in development, from the host that was asked.
 fn media_base(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
-    if let Some(url) = &app.edge.public_url {
-        let url = url.trim_end_matches('/');
-        return Ok(match url.strip_prefix("https://") {
-            Some(rest) => format!("wss://{rest}"),
-            None => format!("ws://{}", url.strip_prefix("http://").unwrap_or(url)),
-        });
-    }
-    headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .map(|host| format!("ws://{host}"))
-        .ok_or_else(|| Problem::new(Code::MalformedBody, "the request names no host"))
+    let url = app.base_url(headers)?;
+    Ok(match url.strip_prefix("https://") {
+        Some(rest) => format!("wss://{rest}"),
+        None => format!("ws://{}", url.strip_prefix("http://").unwrap_or(&url)),
+    })
 }
