@@ -147,6 +147,8 @@ needs!(
     AuditRead,
     WebhookEndpointsRead,
     WebhookEndpointsWrite,
+    JobsRead,
+    JobsWrite,
 );
 
 /// Somebody who may do what `S` says, in one organisation.

@@ -46,6 +46,7 @@ impl Job for StoreRecording {
             RecordingStatus::Spooled => self.upload(context, &recording, &path).await?,
             RecordingStatus::Ready | RecordingStatus::Failed => {}
             RecordingStatus::Recording => return Err(JobError::Retry("the recording is not closed".to_owned())),
+            RecordingStatus::Awaited => return Err(JobError::Fail("it is the carrier's recording".to_owned())),
         }
         remove_spool(&path).await
     }

@@ -17,9 +17,9 @@ words! {
         ApiKeysRead = "api-keys:read",
         /// Make and revoke API keys.
         ApiKeysWrite = "api-keys:write",
-        /// See which keys at providers there are, never the keys.
+        /// See which keys at providers and accounts at carriers there are, never the keys.
         ProviderKeysRead = "provider-keys:read",
-        /// Set and delete keys at providers.
+        /// Set and delete keys at providers and accounts at carriers.
         ProviderKeysWrite = "provider-keys:write",
         /// See agents.
         AgentsRead = "agents:read",
@@ -41,6 +41,10 @@ words! {
         WebhookEndpointsRead = "webhook-endpoints:read",
         /// Say where events are sent, and send them again.
         WebhookEndpointsWrite = "webhook-endpoints:write",
+        /// See work that goes on behind the requests, and what was given up.
+        JobsRead = "jobs:read",
+        /// Try again or discard what was given up.
+        JobsWrite = "jobs:write",
     }
 }
 
@@ -64,7 +68,9 @@ impl Scope {
             | Self::RecordingsRead
             | Self::AuditRead
             | Self::WebhookEndpointsRead
-            | Self::WebhookEndpointsWrite => true,
+            | Self::WebhookEndpointsWrite
+            | Self::JobsRead
+            | Self::JobsWrite => true,
         }
     }
 
@@ -87,7 +93,9 @@ impl Scope {
             | Self::ProviderKeysRead
             | Self::ProviderKeysWrite
             | Self::AuditRead
-            | Self::WebhookEndpointsWrite => Role::Admin,
+            | Self::WebhookEndpointsWrite
+            | Self::JobsRead
+            | Self::JobsWrite => Role::Admin,
         }
     }
 }

@@ -83,6 +83,16 @@ words! {
         PhoneNumberUpdated = "phone_number.updated",
         /// A number was disconnected.
         PhoneNumberDeleted = "phone_number.deleted",
+        /// Credentials at a carrier were kept.
+        CarrierAccountCreated = "carrier_account.created",
+        /// Credentials or settings at a carrier were changed.
+        CarrierAccountUpdated = "carrier_account.updated",
+        /// Credentials at a carrier were deleted.
+        CarrierAccountDeleted = "carrier_account.deleted",
+        /// Somebody asked for a call to be placed.
+        CallPlaced = "call.placed",
+        /// A call that was not placed yet was taken back, or a live one ended, by the tenant's people.
+        CallCanceled = "call.canceled",
         /// A carrier announced a call.
         CallAnnounced = "call.announced",
         /// A call's media began.
@@ -97,6 +107,12 @@ words! {
         DataExported = "data.exported",
         /// Old data was deleted by the retention rule.
         DataPurged = "data.purged",
+        /// A link was made by which a recording can be heard for some minutes.
+        RecordingLinkCreated = "recording.link_created",
+        /// A job that was given up is tried again.
+        JobRetried = "job.retried",
+        /// A job that was given up is taken off the list.
+        JobDiscarded = "job.discarded",
         /// Somebody heard a recording.
         RecordingAccessed = "recording.accessed",
         /// An address for events was added.

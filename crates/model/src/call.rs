@@ -77,6 +77,10 @@ words! {
         CallerHungUp = "caller/hung-up",
         /// The carrier announced a call, media never came.
         CallerNeverJoined = "caller/never-joined",
+        /// The line of the person we called was busy.
+        CallerBusy = "caller/busy",
+        /// The person we called did not pick up.
+        CallerNoAnswer = "caller/no-answer",
         /// The agent finished its business and said goodbye.
         AgentCompleted = "agent/completed",
         /// The caller said nothing, even after reminders.
@@ -95,10 +99,20 @@ words! {
         CarrierBadFrames = "carrier/bad-frames",
         /// No start message within its time.
         CarrierNoStart = "carrier/no-start",
+        /// The carrier sent no audio for seconds, not even silence.
+        CarrierSilent = "carrier/silent",
+        /// The carrier did not take the order to place the call.
+        CarrierRefused = "carrier/refused",
+        /// The carrier could not put the call through.
+        CarrierFailed = "carrier/failed",
+        /// Whether the carrier took the order to place the call is not known, and nothing was heard of it since.
+        CarrierUnconfirmed = "carrier/unconfirmed",
         /// Every provider of a stage failed; the caller was told.
         ProviderFailed = "provider/failed",
         /// Ended by the tenant's people.
         OperatorHungUp = "operator/hung-up",
+        /// Taken back by the tenant's people before it was placed.
+        OperatorCanceled = "operator/canceled",
         /// The process died; closed at the next start.
         CalyCrash = "caly/crash",
         /// The process was told to stop and the time for finishing calls was over.
@@ -113,15 +127,19 @@ impl EndedReason {
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
-            Self::CallerHungUp | Self::CallerNeverJoined => Blame::Caller,
+            Self::CallerHungUp | Self::CallerNeverJoined | Self::CallerBusy | Self::CallerNoAnswer => Blame::Caller,
             Self::AgentCompleted | Self::AgentSilence | Self::AgentMaxDuration | Self::AgentTransferred => Blame::Agent,
             Self::CarrierStopped
             | Self::CarrierLost
             | Self::CarrierStalled
             | Self::CarrierBadFrames
-            | Self::CarrierNoStart => Blame::Carrier,
+            | Self::CarrierNoStart
+            | Self::CarrierSilent
+            | Self::CarrierRefused
+            | Self::CarrierFailed
+            | Self::CarrierUnconfirmed => Blame::Carrier,
             Self::ProviderFailed => Blame::Provider,
-            Self::OperatorHungUp => Blame::Operator,
+            Self::OperatorHungUp | Self::OperatorCanceled => Blame::Operator,
             Self::CalyCrash | Self::CalyDrained | Self::CalyError => Blame::Caly,
         }
     }
@@ -130,7 +148,9 @@ impl EndedReason {
     #[must_use]
     pub const fn status(self) -> CallStatus {
         match self {
-            Self::CallerNeverJoined => CallStatus::NoAnswer,
+            Self::CallerNeverJoined | Self::CallerNoAnswer => CallStatus::NoAnswer,
+            Self::CallerBusy => CallStatus::Busy,
+            Self::OperatorCanceled => CallStatus::Canceled,
             Self::CallerHungUp
             | Self::AgentCompleted
             | Self::AgentSilence
@@ -143,6 +163,10 @@ impl EndedReason {
             | Self::CarrierStalled
             | Self::CarrierBadFrames
             | Self::CarrierNoStart
+            | Self::CarrierSilent
+            | Self::CarrierRefused
+            | Self::CarrierFailed
+            | Self::CarrierUnconfirmed
             | Self::ProviderFailed
             | Self::CalyCrash
             | Self::CalyError => CallStatus::Failed,
@@ -151,8 +175,20 @@ impl EndedReason {
 }
 
 words! {
+    /// Who made a recording.
+    RecordingSource {
+        /// Caly, from the media stream: caller left, agent right.
+        Own = "own",
+        /// The carrier.
+        Carrier = "carrier",
+    }
+}
+
+words! {
     /// Where a recording stands.
     RecordingStatus {
+        /// The carrier's; not fetched yet.
+        Awaited = "awaited",
         /// Being written while the call runs.
         Recording = "recording",
         /// Complete on this node's disk, waiting to be stored.

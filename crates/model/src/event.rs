@@ -9,6 +9,10 @@ words! {
         CallStarted = "call.started",
         /// A call is over.
         CallEnded = "call.ended",
+        /// What a call collected is known.
+        CallAnalyzed = "call.analyzed",
+        /// Something was said in a call.
+        TranscriptUpdated = "transcript.updated",
         /// A call's recording can be fetched.
         RecordingReady = "recording.ready",
         /// A call's recording is lost.

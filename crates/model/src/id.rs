@@ -52,6 +52,8 @@ ids! {
     ApiKeyId,
     /// A key of ours at a provider.
     ProviderKeyId,
+    /// An account of a tenant's at a carrier.
+    CarrierAccountId,
     /// An address of a tenant's that events are sent to.
     WebhookEndpointId,
     /// One event on its way to one address.

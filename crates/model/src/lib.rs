@@ -21,13 +21,14 @@ pub use access::{Role, Scope};
 pub use agent::{Agent, AgentConfig, Brain, LanguageModelConfig, SpeechConfig, ToolConfig, TurnTaking};
 pub use audit::{AuditKind, Severity};
 pub use call::{
-    Blame, CallDirection, CallStatus, CarrierKind, EndedReason, Latency, RecordingStatus, TranscriptTurn, TurnRole,
+    Blame, CallDirection, CallStatus, CarrierKind, EndedReason, Latency, RecordingSource, RecordingStatus,
+    TranscriptTurn, TurnRole,
 };
 pub use email::{EmailAddress, EmailError};
 pub use event::{DeliveryState, EventKind};
 pub use id::{
-    AgentId, ApiKeyId, CallId, DeliveryId, InvitationId, JobId, OrganisationId, PhoneNumberId, ProviderKeyId,
-    RecordingId, SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
+    AgentId, ApiKeyId, CallId, CarrierAccountId, DeliveryId, InvitationId, JobId, OrganisationId, PhoneNumberId,
+    ProviderKeyId, RecordingId, SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
 };
 pub use mail::{Mail, MailKind, SecretText};
 pub use phone::{E164, PhoneError};

@@ -58,7 +58,9 @@ fn stored(recording: &Recording) -> Result<&str, Problem> {
             Some(key) => return Ok(key),
             None => "the recording is not stored",
         },
-        RecordingStatus::Recording | RecordingStatus::Spooled => "the recording is not stored yet; try again later",
+        RecordingStatus::Recording | RecordingStatus::Spooled | RecordingStatus::Awaited => {
+            "the recording is not stored yet; try again later"
+        }
         RecordingStatus::Failed => "the recording could not be stored",
     };
     Err(Problem::new(Code::Conflict, why))
