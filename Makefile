@@ -7,8 +7,11 @@ MAKEFLAGS += --no-builtin-rules
 CARGO ?= cargo
 # What is handed on to the program: make demo ARGS="--help"
 ARGS ?=
+# Kills on each database, and what they are drawn from.
+KILLS ?= 300
+SEED ?= 1
 
-.PHONY: help demo run test check bench models clean-demo need
+.PHONY: help demo run test chaos check bench models clean-demo need
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -29,6 +32,11 @@ test: need models ## All tests, on SQLite, and on a PostgreSQL and a Redis of th
 		set -x; scripts/with-postgres scripts/with-redis $(CARGO) test --workspace --lib --bins --tests $(ARGS); \
 	fi
 	$(CARGO) test --quiet --workspace --doc
+
+chaos: need ## kill -9 under calls, again and again, on both databases; nothing may be lost (KILLS=300 SEED=1)
+	@set -x; for database in sqlite postgres; do \
+		CALY_CHAOS_KILLS=$(KILLS) CALY_CHAOS_SEED=$(SEED) scripts/with-postgres $(CARGO) test --release --package caly --test chaos -- --nocapture nothing_is_lost_by_kill_9::$$database; \
+	done
 
 check: need ## Formatting, lints, house rules, licences: what a change must pass besides the tests
 	$(CARGO) fmt --all -- --check

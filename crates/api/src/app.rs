@@ -3,6 +3,7 @@
 use crate::FieldFault;
 use crate::auth::strangers::Strangers;
 use crate::latency::Latencies;
+use crate::recordings::Hearings;
 use crate::{Code, Problem};
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
@@ -12,6 +13,7 @@ use limiter::{Limiter, Policies};
 use model::{AgentConfig, EmailAddress};
 use secrecy::SecretString;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use store::Store;
@@ -55,8 +57,27 @@ pub trait MailCheck: Send + Sync {
 
 /// Where recordings lie.
 pub trait RecordingFiles: Send + Sync {
-    /// The whole file of a stored recording, in pieces. None = it is not there.
-    fn open<'a>(&'a self, object_key: &'a str) -> Pending<'a, Result<Option<RecordingFile>, String>>;
+    /// The file of a stored recording, or these bytes of it, in pieces. None = it is not there.
+    fn open<'a>(
+        &'a self,
+        object_key: &'a str,
+        part: Option<Range<u64>>,
+    ) -> Pending<'a, Result<Option<RecordingFile>, String>>;
+}
+
+/// What became of requests to other services that were repeated, on this node since its start.
+#[derive(Clone, Debug, Default)]
+pub struct RetryStats {
+    /// Requests that were repeated.
+    pub total_retries: u64,
+    /// Of them, those that then succeeded.
+    pub successful_retries: u64,
+    /// Of them, those that failed all the same.
+    pub failed_retries: u64,
+    /// How often a breaker opened.
+    pub circuit_breaker_triggered: u64,
+    /// Breakers that are open now, by what the requests are for: how many.
+    pub open_breakers: Vec<(&'static str, u64)>,
 }
 
 /// Whether an agent can answer calls here: its flow can be read, the services it names are there. Fields are named from
@@ -65,9 +86,9 @@ pub type CheckAgent = Arc<dyn Fn(&AgentConfig) -> Result<(), Vec<FieldFault>> + 
 
 /// A recording being read.
 pub struct RecordingFile {
-    /// Its length, bytes.
+    /// Length of the whole file, bytes.
     pub bytes: u64,
-    /// Its content.
+    /// Its content, or the part of it that was asked for.
     pub content: Pin<Box<dyn futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> + Send>>,
 }
 
@@ -93,6 +114,10 @@ pub struct App {
     pub mail: Arc<dyn MailCheck>,
     /// Recordings.
     pub recordings: Arc<dyn RecordingFiles>,
+    /// Who has lately begun to hear which.
+    pub hearings: Hearings,
+    /// What became of requests that were repeated.
+    pub retry_stats: Arc<dyn Fn() -> RetryStats + Send + Sync>,
     /// The edge.
     pub edge: EdgeSettings,
     /// Exotel.

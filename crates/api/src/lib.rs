@@ -13,9 +13,11 @@ mod audit_logs;
 mod auth;
 mod caller;
 mod calls;
+mod carrier_accounts;
 mod dev_test;
 mod health;
 mod invitations;
+mod jobs;
 mod latency;
 mod layers;
 mod listing;
@@ -35,13 +37,16 @@ mod webhook_endpoints;
 mod webhooks;
 
 pub use agents::{change_agent, make_agent};
-pub use app::{App, CheckAgent, EdgeSettings, ExotelSettings, MailCheck, Pending, RecordingFile, RecordingFiles};
+pub use app::{
+    App, CheckAgent, EdgeSettings, ExotelSettings, MailCheck, Pending, RecordingFile, RecordingFiles, RetryStats,
+};
 pub use auth::strangers::Strangers;
 pub use caller::{Account, Author, Caller, Needs, Operator, scopes};
 pub use latency::Latencies;
 pub use origin::Origin;
 pub use phone_numbers::{connect_number, replace_webhook_address};
 pub use problem::{Code, FieldFault, Problem};
+pub use recordings::Hearings;
 pub use valid::{Valid, ValidQuery};
 
 use axum::Router;
@@ -57,10 +62,12 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(invitations::routes())
         .merge(api_keys::routes())
         .merge(provider_keys::routes())
+        .merge(carrier_accounts::routes())
         .merge(agents::routes())
         .merge(phone_numbers::routes())
         .merge(calls::routes())
         .merge(recordings::routes())
+        .merge(jobs::routes())
         .merge(audit_logs::routes())
         .merge(monitoring::routes())
         .merge(webhook_endpoints::routes())

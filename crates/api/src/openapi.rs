@@ -31,10 +31,11 @@ const PATH: &str = "/openapi.json";
     tags(
         (name = "auth", description = "Accounts, sessions, second factor"),
         (name = "organisation", description = "The organisation, its members and invitations"),
-        (name = "keys", description = "API keys, and keys of ours at providers"),
+        (name = "keys", description = "API keys, keys of ours at providers, accounts at carriers"),
         (name = "agents", description = "How calls are answered"),
         (name = "phone-numbers", description = "Which agent answers which number"),
         (name = "calls", description = "Calls, transcripts, recordings"),
+        (name = "jobs", description = "Work behind the requests, and what was given up"),
         (name = "audit", description = "Who did what"),
         (name = "monitoring", description = "The installation itself"),
         (name = "events", description = "Events sent to your own addresses"),

@@ -71,6 +71,10 @@ codes! {
     UnknownNumber = "unknown_number" NOT_FOUND,
     /// The route exists, with other methods.
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED,
+    /// A link that worked for some minutes, which are over.
+    LinkExpired = "link_expired" GONE,
+    /// A range of bytes that lies beyond the end.
+    RangeNotSatisfiable = "range_not_satisfiable" RANGE_NOT_SATISFIABLE,
     /// It contradicts what is there.
     Conflict = "conflict" CONFLICT,
     /// The call's media has begun, or it is over: it cannot be started again.

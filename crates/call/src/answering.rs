@@ -228,7 +228,7 @@ impl Call {
             return;
         }
         if self.mouth.has_finished()
-            && let Some(said) = self.mouth.cut(|_| (0, None), self.now)
+            && let Some(said) = self.mouth.cut(|_| None, self.now)
         {
             self.agent_turn(said, false, effects);
         }

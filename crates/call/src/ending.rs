@@ -41,9 +41,11 @@ impl Call {
     pub(crate) fn ended(&mut self, reason: EndedReason, effects: &mut Effects) {
         // A caller who hangs up during the goodbye did not end the call early.
         let reason = match (&self.closing, reason) {
-            (Closing::AfterSpeech { reason: ours, .. }, EndedReason::CallerHungUp | EndedReason::CarrierStopped) => {
-                *ours
-            }
+            // One who leaves before being handed over was not handed over.
+            (
+                Closing::AfterSpeech { reason: ours, transfer_to: None, .. },
+                EndedReason::CallerHungUp | EndedReason::CarrierStopped,
+            ) => *ours,
             (Closing::AfterSpeech { .. } | Closing::Open | Closing::Done, given) => given,
         };
         self.hang_up(reason, effects);
@@ -51,7 +53,7 @@ impl Call {
 
     /// Ends now.
     pub(crate) fn hang_up(&mut self, reason: EndedReason, effects: &mut Effects) {
-        if let Some(said) = self.mouth.cut(|_| (0, None), self.now) {
+        if let Some(said) = self.mouth.cut(|_| None, self.now) {
             let interrupted = !said.rest.is_empty();
             self.agent_turn(said, interrupted, effects);
         }

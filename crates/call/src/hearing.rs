@@ -156,7 +156,7 @@ impl Call {
     }
 
     pub(crate) fn playback_cleared(&mut self, heard: &[HeardSpeech], effects: &mut Effects) {
-        let lookup = |speech| heard.iter().find(|h| h.speech == speech).map_or((0, None), |h| (h.heard_ms, h.total_ms));
+        let lookup = |speech| heard.iter().find(|h| h.speech == speech).copied();
         let asked = self.mouth.is_clearing();
         let Some(said) = self.mouth.cut(lookup, self.now) else { return };
         let interrupted = !said.rest.is_empty();

@@ -141,6 +141,9 @@ pub struct HeardSpeech {
     pub heard_ms: u64,
     /// How long it is, if all of it exists.
     pub total_ms: Option<u64>,
+    /// How many of its words the caller has heard, when the vendor told when each is said; else it is reckoned by time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_words: Option<u32>,
 }
 
 /// An order from outside the conversation.

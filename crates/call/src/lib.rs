@@ -25,6 +25,7 @@ mod mouth;
 pub mod phrases;
 pub mod timing;
 mod turn;
+pub mod variables;
 
 pub use effect::{Effect, Effects, Message, Note, Stage};
 pub use input::{Command, HeardSpeech, Input, Voice};
@@ -54,6 +55,9 @@ pub struct CallSetup {
     pub local_time: NaiveDateTime,
     /// Who calls, when the carrier says so.
     pub caller_number: Option<E164>,
+    /// What is known of this call beforehand.
+    #[serde(default, skip_serializing_if = "variables::Variables::is_empty")]
+    pub variables: variables::Variables,
 }
 
 /// What the call is doing, for people who watch.
@@ -266,6 +270,7 @@ impl Call {
             today: local.date(),
             now: local.time(),
             caller_number: self.setup.caller_number.as_ref().map(|number| number.as_str().to_owned()),
+            variables: self.setup.variables.clone(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The mouth: what is being said, and how much of it was heard.
 
+use crate::HeardSpeech;
 use crate::timing::{CLEAR_DEADLINE_MS, MARK_GRACE_MS, SENTENCES_MAX, SPEAK_DEADLINE_MS};
 use model::CallTime;
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,7 @@ impl Mouth {
     }
 
     /// Ends the turn: `heard` says how far each unfinished sentence was heard.
-    pub(crate) fn cut(&mut self, heard: impl Fn(SpeechId) -> (u64, Option<u64>), now: CallTime) -> Option<Said> {
+    pub(crate) fn cut(&mut self, heard: impl Fn(SpeechId) -> Option<HeardSpeech>, now: CallTime) -> Option<Said> {
         self.clearing = None;
         if self.queue.is_empty() && self.heard.is_empty() {
             self.turn_started = None;
@@ -148,8 +149,10 @@ impl Mouth {
         let mut intended = parts.clone();
         let mut rest = Vec::new();
         for sentence in self.queue.drain(..) {
-            let (heard_ms, total_ms) = heard(sentence.speech);
-            let cut = words_heard(&sentence.text, heard_ms, total_ms.or(sentence.total_ms));
+            let cut = heard(sentence.speech).map_or(0, |heard| match heard.heard_words {
+                Some(words) => after_words(&sentence.text, words),
+                None => words_heard(&sentence.text, heard.heard_ms, heard.total_ms.or(sentence.total_ms)),
+            });
             let (before, after) = sentence.text.split_at(cut);
             if !before.trim().is_empty() {
                 parts.push(before.trim().to_owned());
@@ -206,9 +209,31 @@ fn words_heard(text: &str, heard_ms: u64, total_ms: Option<u64>) -> usize {
     cut
 }
 
+/// Byte index after so many words of `text`.
+fn after_words(text: &str, words: u32) -> usize {
+    let words = usize::try_from(words).unwrap_or(usize::MAX);
+    text.split_inclusive(char::is_whitespace)
+        .scan(0, |end, piece| {
+            *end += piece.len();
+            Some((*end, !piece.trim().is_empty()))
+        })
+        .filter(|(_, is_word)| *is_word)
+        .take(words)
+        .last()
+        .map_or(0, |(end, _)| end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn told_words_are_counted_over_any_space() {
+        let text = "We  are open\u{a0}today.";
+        for (words, want) in [(0, ""), (1, "We "), (2, "We  are "), (3, "We  are open\u{a0}"), (4, text), (9, text)] {
+            assert_eq!(&text[..after_words(text, words)], want, "{words}");
+        }
+    }
 
     #[test]
     fn heard_words_are_cut_at_word_boundaries() {

@@ -56,7 +56,11 @@ enum Command {
         verbose: bool,
     },
     /// Say what this machine has and lacks.
-    Doctor,
+    Doctor {
+        /// Something of its own to look at.
+        #[command(subcommand)]
+        about: Option<commands::doctor::About>,
+    },
 }
 
 /// Runs the command of the process.
@@ -89,7 +93,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             | Command::Migrate { .. }
             | Command::Audit { .. }
             | Command::Keys { .. }
-            | Command::Doctor
+            | Command::Doctor { .. }
     );
     logging::start(&config, quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -104,7 +108,13 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Audit { action } => commands::audit::run(&config, &action).await,
             Command::Keys { action } => commands::keys::run(&config, &action).await,
             Command::CheckConfig { .. } => commands::check_config::run(&config),
-            Command::Doctor => commands::doctor::run(&config).await,
+            Command::Doctor { about: None } => commands::doctor::run(&config).await,
+            Command::Doctor { about: Some(commands::doctor::About::Exotel(arguments)) } => {
+                commands::doctor_exotel::run(&config, arguments).await
+            }
+            Command::Doctor { about: Some(commands::doctor::About::Providers) } => {
+                commands::doctor_providers::run(&config).await
+            }
             Command::Replay { .. } => Ok(ExitCode::SUCCESS),
         }
     });

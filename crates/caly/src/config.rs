@@ -2,9 +2,12 @@
 //! The only place that reads the environment. Everything that is wrong is reported at once.
 
 mod security;
+mod vendors;
 
 pub(crate) use security::Security;
+pub(crate) use vendors::{VendorSettings, Vendors};
 
+use providers::carrier_file::HOSTS_MAX;
 use providers::local::ModelPaths;
 use providers::objects::{ObjectSettings, S3Settings};
 use secrecy::{ExposeSecret, SecretString};
@@ -43,7 +46,14 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("WASABI_BUCKET", "its bucket"),
     ("WASABI_ENDPOINT", "its address"),
     ("WASABI_REGION", "its region"),
-    ("DEEPGRAM_API_KEY", "makes the transcriber «deepgram» available to agents"),
+    ("DEEPGRAM_API_KEY", "makes the transcriber and the speaker «deepgram» available to agents"),
+    (
+        "SARVAM_API_KEY",
+        "makes the transcriber and the speaker «sarvam» available; also for language models at api.sarvam.ai",
+    ),
+    ("ELEVENLABS_API_KEY", "makes the speaker «elevenlabs» available"),
+    ("CARTESIA_API_KEY", "makes the speaker «cartesia» available"),
+    ("ANTHROPIC_API_KEY", "key for language models with the protocol «anthropic»; goes to api.anthropic.com only"),
     (
         "OPENAI_API_KEY",
         "key for language models and speech; goes to api.openai.com, CALY_SPEECH_URL and CALY_MODEL_URLS only",
@@ -64,6 +74,10 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
         "limits other than the usual ones: login=6/15m, organisation=600/1m; docs/limits.md names them",
     ),
     ("CALY_AUDIT_KEEP_DAYS", "days after which audit events are deleted; default: never"),
+    (
+        "CALY_RECORDING_HOSTS",
+        "hosts besides the carriers' and S3 that their recordings may be on: files.example.org, *.example.org",
+    ),
     ("CALY_DATA_DIR", "folder for the database file, recordings and spools (data)"),
     ("CALY_MODELS_DIR", "folder of the built-in models (~/.cache/caly/models)"),
     ("CALY_MODEL_MOONSHINE", "folder of other weights for speech to text"),
@@ -78,6 +92,17 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_UTC_OFFSET", "local time of the businesses (+05:30)"),
     ("CALY_DRAIN_S", "how long live calls may go on when the node stops (600)"),
     ("CALY_DEEPGRAM_URL", "another address of the Deepgram protocol"),
+    ("CALY_AURA_URL", "another address of Deepgram's voices"),
+    ("CALY_SARVAM_URL", "another address of Sarvam's sockets"),
+    ("CALY_ELEVENLABS_URL", "another address of ElevenLabs' sockets"),
+    ("CALY_CARTESIA_URL", "another address of Cartesia's sockets"),
+    ("CALY_ANTHROPIC_URL", "another address of the Anthropic protocol that gets ANTHROPIC_API_KEY"),
+    (
+        "CALY_TRANSCRIPTION_URL",
+        "base address of an OpenAI-compatible transcription service: makes the transcriber «openai» available",
+    ),
+    ("CALY_TRANSCRIPTION_MODEL", "its model (whisper-1)"),
+    ("CALY_EXOTEL_URL", "another address of Exotel's API, such as a simulated one; accounts' credentials go there"),
     (
         "CALY_MODEL_URLS",
         "other addresses of language models that get OPENAI_API_KEY: https://api.groq.com, http://10.0.0.7:8000",
@@ -138,6 +163,12 @@ pub(crate) struct Config {
     pub deepgram_key: Option<SecretString>,
     /// Another address of its protocol.
     pub deepgram_url: Option<String>,
+    /// Instead of the address of an account's region.
+    pub exotel_url: Option<String>,
+    /// Keys and addresses of vendors.
+    pub vendors: Vendors,
+    /// Hosts of carriers' recordings besides those that are known.
+    pub recording_hosts: Vec<String>,
     /// OpenAI-compatible services.
     pub openai_key: Option<SecretString>,
     /// Language models of the operator's own choice: they get the key.
@@ -290,6 +321,9 @@ impl Config {
             log_level: read.log_level(),
             deepgram_key: read.text("DEEPGRAM_API_KEY").map(SecretString::from),
             deepgram_url: read.text("CALY_DEEPGRAM_URL"),
+            exotel_url: read.text("CALY_EXOTEL_URL"),
+            vendors: read.vendors(),
+            recording_hosts: read.hosts("CALY_RECORDING_HOSTS"),
             openai_key: read.text("OPENAI_API_KEY").map(SecretString::from),
             model_urls: read.urls("CALY_MODEL_URLS"),
             speech_url: read.url("CALY_SPEECH_URL"),
@@ -347,6 +381,15 @@ fn is_web_address(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
+/// A name with a dot in it, or all below one.
+fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    name.contains('.') && name.split('.').all(is_label)
+}
+
 fn unknown(name: &str) -> String {
     format!("{name} is no setting of Caly; `caly check-config --list` names them all")
 }
@@ -395,6 +438,18 @@ impl Reader<'_> {
         let all: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect();
         if all.iter().any(|url| !is_web_address(url)) {
             self.problems.push(format!("{name} must be addresses like https://example.org, with commas between them"));
+        }
+        all
+    }
+
+    fn hosts(&mut self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        let all: Vec<String> = text.split(',').map(|host| host.trim().to_lowercase()).collect();
+        let all: Vec<String> = all.into_iter().filter(|host| !host.is_empty()).collect();
+        if all.len() > HOSTS_MAX || !all.iter().all(|host| is_host(host)) {
+            self.problems.push(format!(
+                "{name} must be at most {HOSTS_MAX} hosts like files.example.org or *.example.org, with commas between them"
+            ));
         }
         all
     }
@@ -520,6 +575,19 @@ mod tests {
             assert!(error.to_string().contains(missing), "{error}");
         }
         assert_eq!(config(&fine).expect("complete").environment, Environment::Production);
+    }
+
+    #[test]
+    fn hosts_of_recordings_are_names_and_not_addresses() {
+        let set = |value| config(&[("CALY_RECORDING_HOSTS", value)]);
+        let hosts = set("Files.Example.org, *.example.net,").expect("hosts").recording_hosts;
+        assert_eq!(hosts, ["files.example.org", "*.example.net"]);
+        assert!(config(&[]).expect("none").recording_hosts.is_empty());
+        for wrong in ["https://files.example.org", "files.example.org/x", "localhost", "*", "*.org*", "a..b", "a b.org"]
+        {
+            let error = set(wrong).expect_err(wrong).to_string();
+            assert!(error.contains("CALY_RECORDING_HOSTS"), "{error}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn agent(flow: &str, model: Option<(&str, &str)>) -> AgentConfig {
         Some((base_url, model)) => (
             Some(GREETING.to_owned()),
             Brain::LanguageModel(LanguageModelConfig {
+                protocol: model::ModelProtocol::Openai,
                 base_url: base_url.to_owned(),
                 model: model.to_owned(),
                 system_prompt: PROMPT.to_owned(),

@@ -5,8 +5,8 @@ use crate::config::{Config, Environment};
 use crate::services::ModelAddresses;
 use anyhow::Context;
 use api::{
-    App, EdgeSettings, ExotelSettings, FieldFault, Latencies, MailCheck, Pending, RecordingFile, RecordingFiles,
-    Strangers,
+    App, EdgeSettings, ExotelSettings, FieldFault, Hearings, Latencies, MailCheck, Pending, RecordingFile,
+    RecordingFiles, RetryStats, Strangers,
 };
 use call::flow::Flow;
 use futures_util::StreamExt;
@@ -15,7 +15,9 @@ use limiter::Limiter;
 use model::{AgentConfig, Brain, EmailAddress, Mail, MailKind};
 use providers::mail::Mailer;
 use providers::objects::{ObjectErrorKind, ObjectKey, Objects};
+use providers::resilience::Targets;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use store::Store;
 use tokio::sync::Notify;
@@ -26,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) objects: Objects,
     pub(crate) mailer: Mailer,
+    pub(crate) targets: Targets,
     pub(crate) passwords: Passwords,
     pub(crate) wake: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
@@ -61,6 +64,8 @@ pub(crate) fn app(config: &Config, shared: Shared) -> anyhow::Result<App> {
         policies,
         mail: Arc::new(TestMail(shared.mailer)),
         recordings: Arc::new(Stored(shared.objects)),
+        hearings: Hearings::default(),
+        retry_stats: Arc::new(move || retry_stats(&shared.targets)),
         check_agent: Arc::new(move |agent| check_agent(agent, &shared.transcribers, &shared.speakers, &addresses)),
         edge: EdgeSettings {
             production: config.environment == Environment::Production,
@@ -100,13 +105,30 @@ impl MailCheck for TestMail {
     }
 }
 
+fn retry_stats(targets: &Targets) -> RetryStats {
+    let stats = targets.stats();
+    // While one is on trial, all other requests are refused, too.
+    let refusing = targets.states().into_iter().map(|state| (state.target, (state.open + state.half_open) as u64));
+    RetryStats {
+        total_retries: stats.total_retries,
+        successful_retries: stats.successful_retries,
+        failed_retries: stats.failed_retries,
+        circuit_breaker_triggered: stats.circuit_breaker_triggered,
+        open_breakers: refusing.filter(|(_, open)| *open > 0).collect(),
+    }
+}
+
 struct Stored(Objects);
 
 impl RecordingFiles for Stored {
-    fn open<'a>(&'a self, object_key: &'a str) -> Pending<'a, Result<Option<RecordingFile>, String>> {
+    fn open<'a>(
+        &'a self,
+        object_key: &'a str,
+        part: Option<Range<u64>>,
+    ) -> Pending<'a, Result<Option<RecordingFile>, String>> {
         Box::pin(async move {
             let key = ObjectKey::parse(object_key).map_err(|error| error.to_string())?;
-            let download = match self.0.get_stream(&key, None).await {
+            let download = match self.0.get_stream(&key, part).await {
                 Ok(download) => download,
                 Err(error) if error.kind == ObjectErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error.to_string()),

@@ -12,6 +12,7 @@ mod node;
 mod secrets;
 mod services;
 mod terminal;
+mod vendors;
 
 use std::process::ExitCode;
 

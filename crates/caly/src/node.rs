@@ -6,7 +6,9 @@ use crate::{clock, edge, services};
 use anyhow::{Context, bail};
 use identity::Passwords;
 use jobs::{Runner, reconcile};
+use providers::http::Http;
 use providers::objects::Objects;
+use providers::resilience::Targets;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -56,14 +58,15 @@ impl Node {
         let listener = listen(config.listen)
             .with_context(|| format!("cannot listen on {}; set PORT to a free port", config.listen))?;
         let address = listener.local_addr().context("the listening address is unknown")?;
+        // With port 0 the system has chosen one: links and media addresses must have it.
+        let config = &Config { listen: address, ..config.clone() };
         let spool_dir = folder(&config.data_dir, "spool")?;
         let call_log_dir = config.call_logs.then(|| folder(&config.data_dir, "calls")).transpose()?;
         let node = node_name(config)?;
 
         let store = open_store(config).await?;
         let http = services::http()?;
-        let egress = services::egress(config, &http)?;
-        let objects = Objects::open(&config.objects, &http).context("the store of recordings cannot be opened")?;
+        let context = jobs_context(config, &store, &http)?;
         let loading = config.clone();
         let loaded = tokio::task::spawn_blocking(move || services::load(&loading, &http, &progress))
             .await
@@ -85,26 +88,15 @@ impl Node {
         let board = Switchboard::new(settings, loaded.services, keeper);
         let stopping = CancellationToken::new();
         let stop_background = CancellationToken::new();
-        let (mailer, passwords, wake) = (edge::mailer(config)?, Passwords::new(), Arc::new(Notify::new()));
-        let context = jobs::Context {
-            store: store.clone(),
-            objects: objects.clone(),
-            clock: clock::shared(),
-            mailer: mailer.clone(),
-            egress,
-            passwords: passwords.clone(),
-            public_url: config.base_url().into(),
-            audit_keep_days: config.audit_keep_days,
-            wake: wake.clone(),
-        };
         let runner = Runner::new(context.clone(), &node, format!("{node}/{run}"));
 
         let shared = edge::Shared {
             store: store.clone(),
-            objects,
-            mailer,
-            passwords,
-            wake,
+            objects: context.objects.clone(),
+            mailer: context.mailer.clone(),
+            targets: context.targets.clone(),
+            passwords: context.passwords.clone(),
+            wake: context.wake.clone(),
             stopping: stopping.clone(),
             transcribers,
             speakers,
@@ -112,7 +104,7 @@ impl Node {
         let app = edge::app(config, shared)?;
         let router = api::router(Arc::new(app), switchboard::router(board.clone(), clock::shared()));
 
-        let leases = board.clone();
+        let (leases, wishes) = (board.clone(), board.clone());
         let tasks = vec![
             tokio::spawn(keep),
             tokio::spawn(api::server::serve(listener, router, stop_background.clone())),
@@ -120,6 +112,7 @@ impl Node {
             tokio::spawn(jobs::events::run(context.clone(), stop_background.clone())),
             tokio::spawn(reconcile::run(context.clone(), owner, started_at, stop_background.clone())),
             tokio::spawn(until(stop_background.clone(), async move { leases.renew_leases(clock::now).await })),
+            tokio::spawn(until(stop_background.clone(), async move { wishes.heed_hang_ups().await })),
         ];
         tracing::info!(%address, node = %node, database = ?store.dialect(), "ready");
         let missing = loaded.missing;
@@ -152,6 +145,33 @@ impl Node {
             tracing::error!("the last notes of calls could not be kept: the database did not take them");
         }
         store.close().await;
+    }
+}
+
+/// What jobs reach; the API shares parts of it.
+fn jobs_context(config: &Config, store: &Store, http: &Http) -> anyhow::Result<jobs::Context> {
+    Ok(jobs::Context {
+        store: store.clone(),
+        objects: Objects::open(&config.objects, http).context("the store of recordings cannot be opened")?,
+        clock: clock::shared(),
+        mailer: edge::mailer(config)?,
+        egress: services::egress(config, http)?,
+        carrier_files: services::carrier_files(config, http, folder(&config.data_dir, "fetched")?)?,
+        exotel: services::exotel(config, http)?,
+        targets: Targets::new(),
+        media_url: media_url(&config.base_url()).into(),
+        passwords: Passwords::new(),
+        public_url: config.base_url().into(),
+        audit_keep_days: config.audit_keep_days,
+        wake: Arc::new(Notify::new()),
+    })
+}
+
+/// Where carriers open media sockets: the same host, by `wss` where it is reached by `https`.
+fn media_url(base_url: &str) -> String {
+    match base_url.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}"),
+        None => base_url.to_owned(),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod access;
 pub mod login_delay;
 pub mod one_time_code;
 pub mod password;
+pub mod recording_link;
 pub mod refresh;
 pub mod second_factor;
 pub mod token;
@@ -22,6 +23,7 @@ pub use password::{
     Verdict,
 };
 pub use random::NoRandomness;
+pub use recording_link::{LinkMaker, RecordingLink};
 pub use refresh::{Decision, Family, Presented, Refusal};
 pub use second_factor::{RecoveryCode, TotpSecret};
 pub use token::{

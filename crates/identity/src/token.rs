@@ -137,6 +137,11 @@ impl TokenPepper {
     pub fn derive(secret: &SecretString) -> Self {
         Self(labelled(secret.expose_secret().as_bytes(), &[b"caly refresh pepper v1"]))
     }
+
+    /// A key for another purpose, which the label names.
+    pub(crate) fn subkey(&self, label: &[u8]) -> [u8; 32] {
+        labelled(&self.0, &[label])
+    }
 }
 
 impl fmt::Debug for TokenPepper {

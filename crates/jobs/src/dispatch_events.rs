@@ -83,12 +83,23 @@ async fn call_of(tx: &mut Tx, message: &Message) -> Result<Option<Call>, Error> 
 /// What is signed and sent. Ids and the call's facts; never what was said.
 fn body(kind: EventKind, at: DateTime<Utc>, data: &Map<String, Value>, call: Option<&Call>) -> String {
     let mut full = data.clone();
-    if let Some(call) = call {
-        match kind {
-            EventKind::CallStarted => drop(full.insert("call".to_owned(), beginning(call).into())),
-            EventKind::CallEnded => drop(full.insert("call".to_owned(), whole(call).into())),
-            EventKind::RecordingReady | EventKind::RecordingFailed => {}
+    match kind {
+        // What a call collected is what callers said: whoever may see it asks for it.
+        EventKind::CallAnalyzed => full.retain(|fact, _| fact == "call_id"),
+        EventKind::TranscriptUpdated => {
+            full.retain(|fact, _| fact == "call_id" || fact == "turns");
+            let last = full.get("turns").and_then(Value::as_u64).and_then(|turns| turns.checked_sub(1));
+            full.insert("last_index".to_owned(), json!(last));
         }
+        EventKind::CallStarted | EventKind::CallEnded | EventKind::RecordingReady | EventKind::RecordingFailed => {}
+    }
+    let facts = call.and_then(|call| match kind {
+        EventKind::CallStarted => Some(beginning(call)),
+        EventKind::CallEnded | EventKind::CallAnalyzed => Some(whole(call)),
+        EventKind::TranscriptUpdated | EventKind::RecordingReady | EventKind::RecordingFailed => None,
+    });
+    if let Some(facts) = facts {
+        full.insert("call".to_owned(), facts.into());
     }
     let text = event(kind.as_str(), at, full);
     // Nothing of ours is that long; a carrier's id could be.

@@ -1,10 +1,13 @@
 //! What a job is.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use identity::Passwords;
+use providers::carrier_file::CarrierFiles;
 use providers::egress::Egress;
+use providers::exotel::ExotelClient;
 use providers::mail::Mailer;
 use providers::objects::Objects;
+use providers::resilience::Targets;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +30,14 @@ pub struct Context {
     pub mailer: Mailer,
     /// How events reach addresses that tenants chose.
     pub egress: Egress,
+    /// How carriers' recordings are fetched.
+    pub carrier_files: CarrierFiles,
+    /// How Exotel is asked and told.
+    pub exotel: ExotelClient,
+    /// Which of the tenants' dependencies fail, and what retries have come to.
+    pub targets: Targets,
+    /// Where carriers open media sockets, `wss://host` without a slash at the end.
+    pub media_url: Arc<str>,
     /// Hashes codes.
     pub passwords: Passwords,
     /// Where people reach this installation, without a slash at the end: links in mails begin with it.
@@ -43,11 +54,19 @@ impl Context {
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
     }
+
+    /// The same in milliseconds, for breakers.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.now().timestamp_millis()).unwrap_or(0)
+    }
 }
 
 /// Why a job did not do its work.
 #[derive(Debug)]
 pub enum JobError {
+    /// Not ready yet: again after this. It costs no attempt; the job itself decides when to stop.
+    Wait(Duration, String),
     /// Another try may succeed.
     Retry(String),
     /// No try will.
@@ -59,7 +78,7 @@ impl JobError {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::Retry(text) | Self::Fail(text) => text,
+            Self::Wait(_, text) | Self::Retry(text) | Self::Fail(text) => text,
         }
     }
 }

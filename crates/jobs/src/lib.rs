@@ -3,11 +3,15 @@
 //! Architecture Invariant: a job is idempotent. It may run twice (its node died after the work and before the note of
 //! it), and it finds out from the store what is still to be done, never from its own memory.
 
+mod attempts;
 mod deliver_event;
 mod dispatch_events;
 mod errand;
 pub mod events;
+pub mod fetch_recording;
+pub mod follow_call;
 mod job;
+pub mod place_call;
 pub mod reconcile;
 mod runner;
 pub mod store_recording;

@@ -3,7 +3,7 @@
 
 use crate::job::Context;
 use chrono::{DateTime, Utc};
-use model::{CallId, EndedReason, RecordingStatus};
+use model::{CallId, EndedReason, RecordingSource, RecordingStatus};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use store::audit::Severity;
@@ -29,6 +29,9 @@ const REPLIES_KEPT_H: i64 = 24;
 const MESSAGES_KEPT_DAYS: i64 = 7;
 /// Events that were delivered or given up are kept this long: they can be sent again, and hold numbers of callers.
 const DELIVERIES_KEPT_DAYS: i64 = 30;
+/// A carrier's recording that is waited for is asked for at least hourly, and each try is noted: one that nothing was
+/// heard of for so long has no job.
+const CARRIERS_FORGOTTEN_AFTER_H: i64 = 3;
 /// Pages of events looked through for the last one: a hundred thousand events are no call.
 const EVENT_PAGES_MAX: usize = 100;
 
@@ -92,6 +95,12 @@ pub async fn once(context: &Context, owner: &Owner, started_at: DateTime<Utc>) -
     for recording in left {
         repaired.recordings += usize::from(enqueue(context, &recording, now).await?);
     }
+    let forgotten_before = now - chrono::Duration::hours(CARRIERS_FORGOTTEN_AFTER_H);
+    let forgotten =
+        context.store.system("recordings.awaited", async |tx| recordings::awaited(tx, forgotten_before).await).await?;
+    for recording in forgotten {
+        repaired.recordings += usize::from(enqueue_fetching(context, &recording, now).await?);
+    }
     let done_before = now - chrono::Duration::days(JOBS_KEPT_DAYS);
     context.store.system("jobs.purge", async |tx| jobs::purge(tx, done_before).await).await?;
     context.store.system("sessions.purge", async |tx| sessions::purge_expired(tx, now).await).await?;
@@ -138,7 +147,8 @@ async fn close_orphan(context: &Context, orphan: &Call, now: DateTime<Utc>) -> R
                 return Ok(());
             }
             call_ends::tell(tx, orphan.id, reason, duration_ms, Teller::system(Severity::Warning), now).await?;
-            for recording in recordings::of_call(tx, orphan.id).await? {
+            let recordings = recordings::of_call(tx, orphan.id).await?;
+            for recording in recordings.iter().filter(|recording| recording.source == RecordingSource::Own) {
                 recordings::enqueue_storing(tx, recording.id, &recording.node, now).await?;
             }
             Ok(())
@@ -152,7 +162,8 @@ async fn expire_ringing(tx: &mut SystemTx, now: DateTime<Utc>) -> Result<usize, 
     for call in &expired {
         let tx = tx.tenant(call.tenant).await?;
         let teller = Teller::system(Severity::Info);
-        call_ends::tell(tx, call.id, EndedReason::CallerNeverJoined, 0, teller, now).await?;
+        let reason = call.ended_reason.unwrap_or(EndedReason::CallerNeverJoined);
+        call_ends::tell(tx, call.id, reason, 0, teller, now).await?;
     }
     Ok(expired.len())
 }
@@ -167,6 +178,16 @@ async fn last_event_ms(tx: &mut Tx, call: CallId) -> Result<Option<u64>, store::
         }
     }
     Ok(last.map(|event| event.at_ms))
+}
+
+async fn enqueue_fetching(context: &Context, recording: &Recording, now: DateTime<Utc>) -> Result<bool, store::Error> {
+    let enqueued = context
+        .store
+        .write(recording.tenant, "recordings.enqueue_fetching", async |tx| {
+            recordings::enqueue_fetching(tx, recording.id, now, now).await
+        })
+        .await?;
+    Ok(matches!(enqueued, jobs::Enqueued::New(_)))
 }
 
 async fn enqueue(context: &Context, recording: &Recording, now: DateTime<Utc>) -> Result<bool, store::Error> {

@@ -2,15 +2,19 @@
 //! leases, and another takes its jobs.
 
 use crate::errand;
+use crate::fetch_recording::{FetchRecording, ThisJob};
+use crate::follow_call::FollowCall;
 use crate::job::{Context, Job, JobError};
+use crate::place_call::PlaceCall;
 use crate::store_recording::StoreRecording;
 use chrono::Duration as Span;
 use providers::resilience::random01;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use store::errands::{ERRAND_JOB, Errand};
-use store::jobs::{self, JobState};
-use tokio::sync::Semaphore;
+use store::jobs::{self, DEFAULT_QUEUE, JobState, QUICK_QUEUE};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,10 +22,13 @@ use tokio_util::task::TaskTracker;
 const LEASE: Duration = Duration::from_secs(60);
 /// Claims are renewed this often while a job runs.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Longest run of one job. An upload of the longest recording over a slow line fits.
-const RUN_DEADLINE: Duration = Duration::from_secs(900);
-/// Jobs at once. They wait for the network mostly; more would crowd the calls' own traffic.
-const JOBS_AT_ONCE: usize = 4;
+/// Longest run of one job. Fetching the longest recording over a slow line, decoding and uploading it fits.
+const RUN_DEADLINE: Duration = Duration::from_secs(1_800);
+/// Jobs at once that move files. They wait for the network mostly; more would crowd the calls' own traffic.
+const FILES_AT_ONCE: usize = 4;
+/// Quick jobs at once, in places of their own. Each is a small request or two: a carrier that lets four orders hang for
+/// their 15 s leaves room for mails.
+const QUICK_AT_ONCE: usize = 8;
 /// The database is asked for due jobs this often when there are none.
 const POLL: Duration = Duration::from_millis(1_000);
 /// Wait before the second attempt; it doubles with each.
@@ -34,27 +41,49 @@ pub struct Runner {
     context: Context,
     /// This process, in leases.
     owner: String,
-    queues: Vec<String>,
-    room: Arc<Semaphore>,
+    /// How leases of this node's processes begin.
+    node_prefix: String,
+    lanes: [Lane; 2],
+    /// A job of a full lane has ended.
+    room: Arc<Notify>,
     tracker: TaskTracker,
 }
 
+/// Queues whose jobs share places.
+struct Lane {
+    queues: Vec<String>,
+    at_once: usize,
+    places: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn new(queues: Vec<String>, at_once: usize) -> Self {
+        Self { queues, at_once, places: Arc::new(Semaphore::new(at_once)) }
+    }
+}
+
 impl Runner {
-    /// For the queues that any node serves and this node's own. `owner` is unique to this process.
+    /// For the queues that any node serves and this node's own. `owner` is unique to this process, and begins with the
+    /// node's name and a slash.
     #[must_use]
     pub fn new(context: Context, node: &str, owner: String) -> Self {
-        let queues = vec!["default".to_owned(), format!("node:{node}")];
-        Self { context, owner, queues, room: Arc::new(Semaphore::new(JOBS_AT_ONCE)), tracker: TaskTracker::new() }
+        let quick = Lane::new(vec![QUICK_QUEUE.to_owned()], QUICK_AT_ONCE);
+        let files = Lane::new(vec![DEFAULT_QUEUE.to_owned(), format!("node:{node}")], FILES_AT_ONCE);
+        let node_prefix = format!("{node}/");
+        let room = Arc::new(Notify::new());
+        Self { context, owner, node_prefix, lanes: [quick, files], room, tracker: TaskTracker::new() }
     }
 
     /// Runs jobs until `stop`; those under way are finished.
     pub async fn run(self, stop: CancellationToken) {
+        self.release().await;
         while !stop.is_cancelled() {
             let claimed = self.claim_and_start().await;
             if claimed == 0 {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = self.context.wake.notified() => {}
+                    () = self.room.notified() => {}
                     () = tokio::time::sleep(POLL) => {}
                 }
             }
@@ -63,32 +92,58 @@ impl Runner {
         self.tracker.wait().await;
     }
 
+    /// Frees what earlier processes of this node held when they died: it is taken up now, not when their leases are over.
+    /// Before anything is claimed.
+    pub async fn release(&self) {
+        let now = self.context.now();
+        let released = self
+            .context
+            .store
+            .system("jobs.release_node", async |tx| jobs::release_node(tx, &self.node_prefix, now).await)
+            .await;
+        match released {
+            Ok(0) => {}
+            Ok(released) => tracing::info!(released, "jobs of this node's earlier run are taken up again"),
+            // Their leases end by themselves.
+            Err(error) => tracing::warn!(error = %error, "jobs of this node's earlier run could not be freed"),
+        }
+    }
+
     /// Runs every job that is due now; for tests and for the end of a demo. How many ran.
     pub async fn run_due(&self) -> usize {
         let mut ran = 0;
         loop {
             let claimed = self.claim_and_start().await;
-            if claimed == 0 && self.room.available_permits() == JOBS_AT_ONCE {
+            if claimed == 0 && self.lanes.iter().all(|lane| lane.places.available_permits() == lane.at_once) {
                 return ran;
             }
             ran += claimed;
-            // All permits back: everything claimed so far is done.
-            if let Ok(all) = self.room.acquire_many(u32::try_from(JOBS_AT_ONCE).unwrap_or(u32::MAX)).await {
-                drop(all);
+            // All places free: everything claimed so far is done.
+            for lane in &self.lanes {
+                if let Ok(all) = lane.places.acquire_many(u32::try_from(lane.at_once).unwrap_or(u32::MAX)).await {
+                    drop(all);
+                }
             }
         }
     }
 
+    /// Starts what is due, as far as there are places. How many.
     async fn claim_and_start(&self) -> usize {
-        let free = self.room.available_permits();
+        let mut count = 0;
+        for lane in &self.lanes {
+            count += self.fill(lane).await;
+        }
+        count
+    }
+
+    async fn fill(&self, lane: &Lane) -> usize {
+        let free = lane.places.available_permits();
         if free == 0 {
-            // Waiting for room is waiting for work to end; the permit is given back at once.
-            drop(self.room.acquire().await);
             return 0;
         }
         let limit = u32::try_from(free).unwrap_or(u32::MAX);
         let now = self.context.now();
-        let queues: Vec<&str> = self.queues.iter().map(String::as_str).collect();
+        let queues: Vec<&str> = lane.queues.iter().map(String::as_str).collect();
         let claimed = self
             .context
             .store
@@ -103,11 +158,16 @@ impl Runner {
         };
         let count = claimed.len();
         for job in claimed {
-            let Ok(permit) = self.room.clone().try_acquire_owned() else { break };
-            let (context, owner) = (self.context.clone(), self.owner.clone());
+            // Only this runner takes places, one lane after the other.
+            let Ok(place) = lane.places.clone().try_acquire_owned() else { break };
+            let (context, owner, room) = (self.context.clone(), self.owner.clone(), self.room.clone());
             self.tracker.spawn(async move {
                 Box::pin(run_one(&context, &owner, job)).await;
-                drop(permit);
+                let was_full = place.semaphore().available_permits() == 0;
+                drop(place);
+                if was_full {
+                    room.notify_one();
+                }
             });
         }
         count
@@ -116,6 +176,7 @@ impl Runner {
 
 async fn run_one(context: &Context, owner: &str, job: jobs::Job) {
     let (id, name, attempts) = (job.id, job.name.clone(), job.attempts);
+    let this = jobs::Job { secret: None, ..job.clone() };
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(RUN_DEADLINE, dispatch(context, job)) => {
             outcome.unwrap_or_else(|_| Err(JobError::Retry("it took too long".to_owned())))
@@ -128,18 +189,30 @@ async fn run_one(context: &Context, owner: &str, job: jobs::Job) {
     let now = context.now();
     let noted = context
         .store
-        .system("jobs.ended", async |tx| match &outcome {
-            Ok(()) => jobs::complete(tx, id, owner, now).await.map(|_| Some(JobState::Done)),
-            Err(JobError::Retry(error)) => {
-                jobs::retry(tx, id, owner, error, now + backoff(attempts, random01()), now).await
+        .system("jobs.ended", async |tx| {
+            let state = match &outcome {
+                Ok(()) => jobs::complete(tx, id, owner, now).await?.then_some(JobState::Done),
+                Err(JobError::Wait(wait, reason)) => {
+                    jobs::wait(tx, id, owner, reason, now + *wait, now).await?.then_some(JobState::Queued)
+                }
+                Err(JobError::Retry(error)) => {
+                    jobs::retry(tx, id, owner, error, now + backoff(attempts, random01()), now).await?
+                }
+                Err(JobError::Fail(error)) => jobs::dead(tx, id, owner, error, now).await?.then_some(JobState::Dead),
+            };
+            if state == Some(JobState::Dead) {
+                jobs::given_up(tx, &this, now).await?;
             }
-            Err(JobError::Fail(error)) => jobs::dead(tx, id, owner, error, now).await.map(|_| Some(JobState::Dead)),
+            Ok::<_, store::Error>(state)
         })
         .await;
     match (&outcome, noted) {
         (Ok(()), Ok(_)) => tracing::info!(job.id = %id, job.name = %name, attempts, "job done"),
         (Err(error), Ok(Some(JobState::Dead))) => {
             tracing::error!(job.id = %id, job.name = %name, attempts, error = error.text(), "job given up");
+        }
+        (Err(JobError::Wait(wait, reason)), Ok(_)) => {
+            tracing::info!(job.id = %id, job.name = %name, wait_s = wait.num_seconds(), reason, "job waits");
         }
         (Err(error), Ok(_)) => {
             tracing::warn!(job.id = %id, job.name = %name, attempts, error = error.text(), "job failed; it is tried again");
@@ -153,6 +226,12 @@ async fn run_one(context: &Context, owner: &str, job: jobs::Job) {
 async fn dispatch(context: &Context, job: jobs::Job) -> Result<(), JobError> {
     match job.name.as_str() {
         StoreRecording::NAME => run_as::<StoreRecording>(context, job.payload).await,
+        FetchRecording::NAME => {
+            let this = ThisJob { id: job.id, created_at: job.created_at };
+            parse::<FetchRecording>(job.payload)?.run(context, this).await
+        }
+        PlaceCall::NAME => run_as::<PlaceCall>(context, job.payload).await,
+        FollowCall::NAME => run_as::<FollowCall>(context, job.payload).await,
         ERRAND_JOB => {
             let secret = job.secret.ok_or_else(|| JobError::Fail("the errand has no contents".to_owned()))?;
             let errand: Errand = serde_json::from_value(secret)
@@ -164,8 +243,11 @@ async fn dispatch(context: &Context, job: jobs::Job) -> Result<(), JobError> {
 }
 
 async fn run_as<J: Job>(context: &Context, payload: serde_json::Value) -> Result<(), JobError> {
-    let job: J = serde_json::from_value(payload).map_err(|error| JobError::Fail(format!("its payload: {error}")))?;
-    job.run(context).await
+    parse::<J>(payload)?.run(context).await
+}
+
+fn parse<J: DeserializeOwned>(payload: serde_json::Value) -> Result<J, JobError> {
+    serde_json::from_value(payload).map_err(|error| JobError::Fail(format!("its payload: {error}")))
 }
 
 /// Returns when the lease is lost.

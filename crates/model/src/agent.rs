@@ -1,5 +1,6 @@
 //! An agent: how calls to its numbers are answered. Stored as JSON; every field has a default so that old rows read.
 
+use crate::words::words;
 use crate::{AgentId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,14 +63,28 @@ pub enum Brain {
         /// The flow file.
         text: String,
     },
-    /// A language model behind an OpenAI-compatible API.
+    /// A language model behind an API.
     LanguageModel(LanguageModelConfig),
 }
 
-/// A language model behind an OpenAI-compatible chat completions API.
+words! {
+    /// The language of a language model's API.
+    ModelProtocol {
+        /// OpenAI's chat completions, which most servers speak.
+        Openai = "openai",
+        /// Anthropic's messages.
+        Anthropic = "anthropic",
+    }
+}
+
+/// A language model behind an API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LanguageModelConfig {
+    /// What the API speaks.
+    #[serde(default = "openai")]
+    #[schema(inline, default = "openai")]
+    pub protocol: ModelProtocol,
     /// Where the API is: `http://` or `https://`, without a name and password.
     #[schema(format = "uri", max_length = 2048, example = "http://127.0.0.1:11434/v1")]
     pub base_url: String,
@@ -153,6 +168,9 @@ impl Default for TurnTaking {
 
 fn default_language() -> String {
     "en-IN".into()
+}
+const fn openai() -> ModelProtocol {
+    ModelProtocol::Openai
 }
 fn default_max_duration_s() -> u64 {
     600

@@ -9,6 +9,14 @@ words! {
     CarrierKind {
         /// Exotel `AgentStream`.
         Exotel = "exotel",
+        /// Twilio Media Streams.
+        Twilio = "twilio",
+        /// Plivo Audio Streams.
+        Plivo = "plivo",
+        /// Vobiz: Plivo's messages, its own signatures.
+        Vobiz = "vobiz",
+        /// Tata Smartflo.
+        Smartflo = "smartflo",
     }
 }
 

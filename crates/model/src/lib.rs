@@ -18,7 +18,7 @@ mod words;
 pub mod limits;
 
 pub use access::{Role, Scope};
-pub use agent::{Agent, AgentConfig, Brain, LanguageModelConfig, SpeechConfig, ToolConfig, TurnTaking};
+pub use agent::{Agent, AgentConfig, Brain, LanguageModelConfig, ModelProtocol, SpeechConfig, ToolConfig, TurnTaking};
 pub use audit::{AuditKind, Severity};
 pub use call::{
     Blame, CallDirection, CallStatus, CarrierKind, EndedReason, Latency, RecordingSource, RecordingStatus,

@@ -15,3 +15,6 @@ pub const AGENT_CONFIG_BYTES_MAX: usize = 256 * 1024;
 /// A stream token must be used within this time after the webhook that issued it. Exotel opens the socket within its
 /// 10 s handshake budget and tries once more.
 pub const STREAM_TOKEN_TTL_S: i64 = 60;
+/// The same for a call that is being placed, from when its order leaves: the telephone rings for 60 s at most, the carrier
+/// may let the order wait, and some.
+pub const OUTGOING_STREAM_TOKEN_TTL_S: i64 = 180;

@@ -31,7 +31,7 @@ pub trait Lookup: Send + Sync {
 }
 
 /// The operating system's resolver.
-struct System;
+pub(crate) struct System;
 
 impl Lookup for System {
     fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
@@ -156,21 +156,30 @@ impl Egress {
 }
 
 fn why(error: &reqwest::Error) -> EgressError {
+    match refusal(error) {
+        Some(refused) => EgressError::Refused(refused),
+        None if error.is_timeout() => EgressError::TimedOut,
+        None => EgressError::Unreachable,
+    }
+}
+
+/// What [`Checked`] said, if it is the reason.
+pub(crate) fn refusal(error: &reqwest::Error) -> Option<Refused> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<Refused>() {
-            return EgressError::Refused(*refused);
+            return Some(*refused);
         }
         cause = inner.source();
     }
-    if error.is_timeout() { EgressError::TimedOut } else { EgressError::Unreachable }
+    None
 }
 
 /// Resolves, and refuses the name when any of its addresses may not be reached: one among them would do for who waits
 /// for his turn.
-struct Checked {
-    lookup: Arc<dyn Lookup>,
-    allowed: Allowed,
+pub(crate) struct Checked {
+    pub(crate) lookup: Arc<dyn Lookup>,
+    pub(crate) allowed: Allowed,
 }
 
 impl Resolve for Checked {

@@ -1,21 +1,33 @@
 //! The outside minds: speech-to-text, language models, text-to-speech. A trait each, one file per vendor, and the
 //! built-in local ones.
 //!
-//! Architecture Invariant: nothing here sees SQL, a carrier or a live call. What a call wants arrives as a request;
-//! what a vendor says leaves through a bounded channel. Dropping the receiving end cancels the work.
+//! Architecture Invariant: nothing here sees SQL or a live call, and of a carrier only its HTTP services. What a call
+//! wants arrives as a request; what a vendor says leaves through a bounded channel. Dropping the receiving end cancels
+//! the work.
 
+mod answer;
 mod error;
+mod refusal;
 
+pub mod anthropic;
+pub mod aura;
+pub mod carrier_file;
+pub mod cartesia;
 pub mod deepgram;
 pub mod egress;
+pub mod elevenlabs;
+pub mod exotel;
 pub mod http;
 pub mod language_model;
+pub mod live;
 pub mod local;
 pub mod mail;
 pub mod objects;
 pub mod openai;
 pub mod resilience;
+pub mod sarvam;
 pub mod speaker;
+pub mod speech_socket;
 pub mod transcriber;
 pub mod turn;
 

@@ -20,6 +20,7 @@ use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, GetOptions, GetRange, ObjectStore, ObjectStoreExt, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -194,6 +195,25 @@ impl Objects {
             return Err(ObjectError::new(ObjectErrorKind::SizeMismatch, detail));
         }
         Ok(stored)
+    }
+
+    /// Whether this very content is there already: an upload whose note was lost need not be made again. It is read back
+    /// and hashed when its size is right, because stores keep digests in ways of their own.
+    ///
+    /// # Errors
+    /// What the store says; that nothing is there is no error.
+    pub async fn holds(&self, key: &ObjectKey, content: &Stored) -> Result<bool, ObjectError> {
+        let mut download = match self.head(key).await {
+            Ok(info) if info.bytes == content.bytes => self.get_stream(key, None).await?,
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind == ObjectErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut hash = Sha256::new();
+        while let Some(piece) = download.pieces.next().await {
+            hash.update(&piece?);
+        }
+        Ok(hash.finalize()[..] == content.sha256)
     }
 
     /// Stores a few bytes, at most [`PART_BYTES`].

@@ -3,6 +3,10 @@
 //! Backoff with full jitter as in aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter; the breaker
 //! as in martinfowler.com/bliki/CircuitBreaker.html.
 
+mod targets;
+
+pub use targets::{BREAKERS_MAX, CARRIER_API, CARRIER_FILES, OBJECTS, RetryStats, TargetState, Targets};
+
 use crate::Error;
 use std::time::Duration;
 
@@ -16,6 +20,9 @@ pub const WAIT_MAX: Duration = Duration::from_secs(30);
 pub const BREAKER_FAILURES: u32 = 5;
 /// How long an open breaker refuses, in milliseconds.
 pub const BREAKER_OPEN_MS: u64 = 60_000;
+/// While a trial is under way others look again after this: a backlog must not stand still for another minute after the
+/// dependency is well.
+pub const TRIAL_LOOKED_AFTER_MS: u64 = 5_000;
 
 /// When to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +128,19 @@ impl Breaker {
                 }
                 self.phase = Phase::HalfOpen { since_ms: now_ms };
                 true
+            }
+        }
+    }
+
+    /// When to ask again, ms from now; 0 = the next [`Breaker::allow`] is true.
+    #[must_use]
+    pub fn refused_for_ms(&self, now_ms: u64) -> u64 {
+        match self.phase {
+            Phase::Closed => 0,
+            Phase::Open { since_ms } => self.open_ms.saturating_sub(now_ms.saturating_sub(since_ms)),
+            // The trial is soon over: what waits for its outcome need not wait as for a new one.
+            Phase::HalfOpen { since_ms } => {
+                self.open_ms.saturating_sub(now_ms.saturating_sub(since_ms)).min(TRIAL_LOOKED_AFTER_MS)
             }
         }
     }

@@ -22,11 +22,37 @@ pub struct SpeakRequest {
     pub sample_rate_hz: u32,
 }
 
+/// When a word of a sentence is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WordTime {
+    /// The word as the vendor says it was spoken.
+    pub text: String,
+    /// Its beginning, ms since the sentence's first sample.
+    pub from_ms: u32,
+    /// Its end.
+    pub to_ms: u32,
+}
+
+/// A piece of speech.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpeechChunk {
+    /// Mono samples at the rate wanted; may be empty when only words are told.
+    pub pcm: Vec<i16>,
+    /// Words whose times became known with it, in order; empty for vendors that tell none.
+    pub words: Vec<WordTime>,
+}
+
+impl From<Vec<i16>> for SpeechChunk {
+    fn from(pcm: Vec<i16>) -> Self {
+        Self { pcm, words: Vec::new() }
+    }
+}
+
 /// A text-to-speech service.
 pub trait Speaker: Send + Sync {
     /// Stable short name, for settings, logs and metrics.
     fn name(&self) -> &'static str;
     /// Starts to speak. Chunks of mono PCM at the wanted rate; the channel closes at the end. An error ends it.
     /// Dropping the receiver cancels.
-    fn speak(&self, request: SpeakRequest) -> mpsc::Receiver<Result<Vec<i16>, Error>>;
+    fn speak(&self, request: SpeakRequest) -> mpsc::Receiver<Result<SpeechChunk, Error>>;
 }

@@ -55,6 +55,16 @@ pub enum TranscriberOutput {
         /// The text; empty when there were no words in the audio.
         text: String,
     },
+    /// The vendor's own judgement that the caller has finished. Its words may still be on their way.
+    EndOfUtterance {
+        /// False: likely; more `Partial` takes it back.
+        sure: bool,
+    },
+    /// The language the vendor noticed; again when it changes.
+    Language {
+        /// BCP 47 tag, `hi-IN`.
+        tag: String,
+    },
     /// The answer to `Finalize` is an error, or (without a number) the stream is dead.
     Failed {
         /// The number that was asked under; `None` = the whole stream.

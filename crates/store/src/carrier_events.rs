@@ -1,17 +1,23 @@
 //! What carriers report of calls. Reports come twice, late and out of order: each is taken once, by a unique rule of the
 //! database, and what a call has learned before is not unlearned.
 
-use crate::calls::{self, CarrierWord, Reported};
+use crate::calls::{self, Call, CarrierWord, Reported};
+use crate::recordings::Recording;
 use crate::sql::{Row, sql, statements};
-use crate::{Error, Tx, ids};
+use crate::{Error, Tx, agents, ids, recordings};
 use chrono::{DateTime, Duration, Utc};
-use model::CallId;
+use model::{CallId, CallStatus, RecordingSource, RecordingStatus};
 use serde_json::{Map, Value};
 
 /// Reports kept of one call. A carrier sends about five; more than this is somebody who makes them up.
 const PER_CALL_MAX: i64 = 100;
 /// Signed requests are remembered for this long: twice the window in which their times are believed, and some.
 const SIGNED_KEPT_FOR_S: i64 = 3_600;
+/// A recording whose carrier does not say when it is there is looked for after this; the carrier needs minutes.
+const RECORDING_LOOKED_FOR_AFTER_S: i64 = 30;
+
+/// No recording takes longer to be made: a carrier's wrong clock or a made-up time must not put the fetching off.
+const RECORDING_DUE_WITHIN: Duration = Duration::hours(1);
 
 statements! {
     ADD = "carrier_events.add" ["insert into carrier_events (id, tenant_id, call_id, kind, event_key, data, created_at)
@@ -22,6 +28,8 @@ statements! {
         where tenant_id = $1 and call_id = $2 order by created_at, id limit $3"];
     SIGNED = "carrier_events.signed" ["insert into signed_requests (tenant_id, request_key, seen_at)
         values ($1, $2, $3) on conflict (tenant_id, request_key) do nothing"];
+    SIGNED_BEFORE = "carrier_events.signed_before" ["select count(*) as requests from signed_requests
+        where tenant_id = $1 and request_key = $2"];
     FORGET_SIGNED = "carrier_events.forget_signed" ["delete from signed_requests
         where tenant_id = $1 and seen_at < $2"];
 }
@@ -63,7 +71,8 @@ pub enum Taken {
     TooMany,
 }
 
-/// Takes a report, once.
+/// Takes a report, once. The first that tells of a recording has it fetched, unless there was no conversation; one that
+/// tells another address of a recording that was given up has it fetched again.
 ///
 /// # Errors
 /// [`Error::NotFound`] when the call is not this tenant's.
@@ -85,10 +94,55 @@ pub async fn take(tx: &mut Tx, call: CallId, event: &NewCarrierEvent<'_>, now: D
     if added == 0 {
         return Ok(Taken::Repeated);
     }
-    Ok(match calls::carrier_reported(tx, call, &event.word, now).await? {
+    let known_url = match event.word.recording_url {
+        Some(_) => calls::get(tx, call).await?.carrier_recording_url,
+        None => None,
+    };
+    let due_at = event.word.recording_due_at.map(|at| at.min(now + RECORDING_DUE_WITHIN));
+    let word = CarrierWord { recording_due_at: due_at, ..event.word };
+    let reported = calls::carrier_reported(tx, call, &word, now).await?;
+    let (Reported::Closed(said) | Reported::Noted(said)) = &reported;
+    if word.recording_url.is_some() && may_have_recording(said) {
+        fetch_recording(tx, said, known_url.as_deref() != word.recording_url, now).await?;
+    }
+    Ok(match reported {
         Reported::Closed(_) => Taken::Closed,
         Reported::Noted(_) => Taken::Noted,
     })
+}
+
+/// A call that ended without media was not recorded, whatever a carrier puts into the field.
+const fn may_have_recording(call: &Call) -> bool {
+    match call.status {
+        CallStatus::Busy | CallStatus::NoAnswer | CallStatus::Failed | CallStatus::Canceled => {
+            call.started_at.is_some()
+        }
+        CallStatus::Queued | CallStatus::Ringing | CallStatus::InProgress | CallStatus::Completed => true,
+    }
+}
+
+/// `is_elsewhere`: its address is not the one that was known before.
+async fn fetch_recording(tx: &mut Tx, call: &Call, is_elsewhere: bool, now: DateTime<Utc>) -> Result<(), Error> {
+    // Who wants no recordings wants none of the carrier's either, even if the carrier makes them.
+    if !agents::get(tx, call.agent).await?.agent.config.record {
+        return Ok(());
+    }
+    let recording = match recordings::await_carrier(tx, call.id, now).await? {
+        Some(recording) => recording,
+        None => match given_up(tx, call.id).await? {
+            Some(recording) if is_elsewhere && recordings::retry(tx, recording.id, now).await? => recording,
+            Some(_) | None => return Ok(()),
+        },
+    };
+    let due = call.carrier_recording_due_at.unwrap_or(now + Duration::seconds(RECORDING_LOOKED_FOR_AFTER_S));
+    recordings::enqueue_fetching(tx, recording.id, due, now).await.map(|_| ())
+}
+
+/// The carrier's recording of the call, if it was given up.
+async fn given_up(tx: &mut Tx, call: CallId) -> Result<Option<Recording>, Error> {
+    let all = recordings::of_call(tx, call).await?.into_iter();
+    let mut lost = all.filter(|recording| recording.status == RecordingStatus::Failed);
+    Ok(lost.find(|recording| recording.source == RecordingSource::Carrier))
 }
 
 /// Those of a call, oldest first. Empty when the call is not this tenant's.
@@ -112,4 +166,13 @@ pub async fn first_time(tx: &mut Tx, key: [u8; 32], now: DateTime<Utc>) -> Resul
     let old = now - Duration::seconds(SIGNED_KEPT_FOR_S);
     sql(&FORGET_SIGNED).bind(tx.tenant()).bind(old).run(tx).await?;
     Ok(sql(&SIGNED).bind(tx.tenant()).bind(key).bind(now).run(tx).await? > 0)
+}
+
+/// Whether [`first_time`] was told of this request, and remembers it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn came_before(tx: &mut Tx, key: [u8; 32]) -> Result<bool, Error> {
+    let requests = sql(&SIGNED_BEFORE).bind(tx.tenant()).bind(key);
+    Ok(requests.required(tx, |row| row.get::<i64>("requests")).await? > 0)
 }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 /// Name of the job.
 pub const ERRAND_JOB: &str = "errand";
 /// Its queue: any node does it.
-const QUEUE: &str = "default";
+const QUEUE: &str = jobs::QUICK_QUEUE;
 /// Tries: with the runner's back-off a mail server may be away for a day.
 const ATTEMPTS_MAX: u32 = 30;
 

@@ -67,6 +67,7 @@ const MIGRATIONS: &[Migration] = migrations![
     7 "0007_call_filters" [both];
     8 "0008_webhook_endpoints" [both postgres];
     9 "0009_carrier_events" [both postgres];
+    10 "0010_carriers" [both postgres];
 ];
 
 /// Held by PostgreSQL until the end of the step's transaction. The number is `caly` in ASCII.

@@ -1,9 +1,9 @@
 //! The outbox: what must follow a change, written in the same transaction and carried out after it.
 
 use crate::sql::{Row, sql, statements};
-use crate::{Error, Page, PageRequest, SystemTx, Tx, ids};
+use crate::{Error, Page, PageRequest, SystemTx, Tx, ids, webhook_endpoints};
 use chrono::{DateTime, Utc};
-use model::TenantId;
+use model::{EventKind, TenantId};
 use uuid::Uuid;
 
 /// Messages taken at once.
@@ -59,6 +59,25 @@ pub async fn push(
     let id = ids::new(now)?;
     sql(&PUSH).bind(id).bind(tx.tenant()).bind(kind).bind(serde_json::Value::Object(data)).bind(now).run(tx).await?;
     Ok(id)
+}
+
+/// Adds a message of a kind that is frequent, when the tenant has an endpoint that gets events of this kind; otherwise
+/// nothing, and `None`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn push_if_wanted(
+    tx: &mut Tx,
+    kind: EventKind,
+    data: serde_json::Map<String, serde_json::Value>,
+    now: DateTime<Utc>,
+) -> Result<Option<Uuid>, Error> {
+    let listening = webhook_endpoints::listening(tx).await?;
+    if listening.iter().any(|endpoint| endpoint.wants(kind)) {
+        push(tx, kind.as_str(), data, now).await.map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Takes the oldest messages, in order. They count as taken when this transaction commits: enqueue the jobs that carry

@@ -3,8 +3,12 @@
 
 use crate::{LEASE, Settings, recorder};
 use call::Note;
+use call::variables::{Variables, fill_agent};
 use chrono::{DateTime, Utc};
-use model::{AgentConfig, CallId, CallStatus, E164, EndedReason, RecordingId, TenantId, TranscriptTurn};
+use model::{
+    AgentConfig, CallDirection, CallId, CarrierKind, E164, EndedReason, EventKind, RecordingId, TenantId,
+    TranscriptTurn,
+};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +18,7 @@ use std::time::Duration;
 use store::audit::{AuditKind, Severity};
 use store::call_ends::{self, Teller};
 use store::calls::Owner;
-use store::{Store, Tx, audit, call_events, calls, outbox, recordings, stream_tokens, turns};
+use store::{Store, Tx, audit, call_events, calls, carrier_accounts, outbox, recordings, stream_tokens, turns};
 use tokio::sync::{mpsc, oneshot};
 
 /// Notes waiting for the database. A second of a thousand calls; beyond it notes are lost and counted, ends wait.
@@ -23,6 +27,8 @@ const QUEUE: usize = 4_096;
 const BATCH_MAX: usize = 256;
 /// After a failure the same batch is tried again after this, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The carrier's figures of a call are right after ten to fifteen minutes (its own advice).
+const FIGURES_AFTER: chrono::Duration = chrono::Duration::minutes(12);
 /// Longest wait between two tries: a database that is back is noticed soon.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -31,9 +37,14 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Grant {
     pub(crate) tenant: TenantId,
     pub(crate) call: CallId,
+    /// With the call's variables filled in.
     pub(crate) agent: AgentConfig,
-    pub(crate) from: Option<E164>,
+    /// Who is on the other side, whoever called.
+    pub(crate) person: Option<E164>,
     pub(crate) carrier_call_id: Option<String>,
+    pub(crate) variables: Variables,
+    /// The carrier asks whom to call when the media is over.
+    pub(crate) can_transfer: bool,
 }
 
 /// Why there is no grant.
@@ -118,6 +129,25 @@ impl Keeper {
         }
     }
 
+    /// Who is called when the media of this call has ended. Not through the queue: the call waits for it.
+    pub(crate) async fn decide_transfer(
+        &self,
+        tenant: TenantId,
+        call: CallId,
+        to: &E164,
+        now: DateTime<Utc>,
+    ) -> Result<(), store::Error> {
+        self.store
+            .write(tenant, "calls.decide_transfer", async |tx| calls::decide_transfer(tx, call, to, now).await)
+            .await
+            .map(|_| ())
+    }
+
+    /// The calls of this node that their people want to end.
+    pub(crate) async fn hang_ups(&self) -> Result<Vec<(TenantId, CallId)>, store::Error> {
+        self.store.system_read("calls.hang_ups", async |tx| calls::hang_ups(tx, &self.owner).await).await
+    }
+
     pub(crate) async fn renew_leases(&self, now: DateTime<Utc>) -> Result<u64, store::Error> {
         self.store.system("calls.renew_leases", async |tx| calls::renew_leases(tx, &self.owner, now, LEASE).await).await
     }
@@ -135,10 +165,17 @@ impl Keeper {
                     stream_tokens::Consumed::Expired => return Err(Refused::Expired),
                 };
                 let tx = tx.tenant(granted.tenant).await?;
-                let agent = store::agents::get(tx, granted.agent).await?.agent.config;
-                let from = calls::get(tx, granted.call).await?.from;
+                let mut agent = store::agents::get(tx, granted.agent).await?.agent.config;
+                let row = calls::get(tx, granted.call).await?;
+                let variables = texts(&row.variables);
+                fill_agent(&mut agent, &variables);
+                let person = match row.direction {
+                    CallDirection::Incoming => row.from,
+                    CallDirection::Outgoing => row.to,
+                };
+                let can_transfer = can_transfer(tx, row.carrier, row.direction).await?;
                 let (tenant, call, carrier_call_id) = (granted.tenant, granted.call, granted.carrier_call_id);
-                Ok(Grant { tenant, call, agent, from, carrier_call_id })
+                Ok(Grant { tenant, call, agent, person, carrier_call_id, variables, can_transfer })
             })
             .await
     }
@@ -149,6 +186,7 @@ impl Keeper {
         grant: &Grant,
         settings: &Settings,
         rate: u32,
+        carrier_call_id: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Option<RecordingId>, store::Error> {
         self.store
@@ -156,14 +194,12 @@ impl Keeper {
                 if !calls::begin_media(tx, grant.call, &self.owner, now, LEASE).await? {
                     return Err(store::Error::Conflict("the call's media has begun before"));
                 }
+                // The media of a call that Caly ordered can be here before the answer to the order.
+                if let (None, Some(name)) = (&grant.carrier_call_id, carrier_call_id) {
+                    calls::dialed(tx, grant.call, name).await?;
+                }
                 audit_call(tx, AuditKind::CallStarted, grant.call, Map::new(), now).await?;
-                outbox::push(
-                    tx,
-                    "call.started",
-                    Map::from_iter([("call_id".to_owned(), grant.call.to_string().into())]),
-                    now,
-                )
-                .await?;
+                outbox::push(tx, EventKind::CallStarted.as_str(), of_call(grant.call), now).await?;
                 if !grant.agent.record {
                     return Ok(None);
                 }
@@ -258,6 +294,11 @@ async fn write_together(store: &Store, tenant: TenantId, calls: &[(CallId, Produ
             for (call, produced) in calls {
                 let Some(now) = produced.at else { continue };
                 turns::append(tx, *call, &produced.turns, now).await?;
+                if let Some(last) = produced.turns.last() {
+                    let mut said = of_call(*call);
+                    said.insert("turns".to_owned(), (last.index + 1).into());
+                    outbox::push_if_wanted(tx, EventKind::TranscriptUpdated, said, now).await?;
+                }
                 call_events::append(tx, *call, &produced.events, now).await?;
             }
             Ok(())
@@ -269,21 +310,60 @@ async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), st
     store
         .write(end.tenant, "calls.finish", async |tx| {
             // A carrier that asked twice has two tokens: the end of the socket that came to nothing is not the call's.
-            if !end.began && calls::get(tx, end.call).await?.status == CallStatus::InProgress {
-                return Ok(());
-            }
-            let first = calls::finish(tx, end.call, end.reason, end.at, end.duration_ms, &end.collected).await?;
+            let first = if end.began {
+                calls::finish(tx, end.call, end.reason, end.at, end.duration_ms, &end.collected).await?
+            } else {
+                calls::finish_if_waiting(tx, end.call, end.reason, end.at).await?
+            };
             if !first {
                 return Ok(());
             }
             let teller = Teller::system(Severity::Info);
             call_ends::tell(tx, end.call, end.reason, end.duration_ms, teller, end.at).await?;
+            follow(tx, end).await?;
+            if !end.collected.is_empty() {
+                outbox::push_if_wanted(tx, EventKind::CallAnalyzed, of_call(end.call), end.at).await?;
+            }
             if let Some(recording) = &end.recording {
                 recordings::enqueue_storing(tx, *recording, &owner.node, end.at).await?;
             }
             Ok(())
         })
         .await
+}
+
+/// Exotel asks in a flow only, and calls may be placed without one; Smartflo never asks.
+async fn can_transfer(tx: &mut Tx, carrier: CarrierKind, direction: CallDirection) -> Result<bool, store::Error> {
+    match (carrier, direction) {
+        (CarrierKind::Smartflo, _) => Ok(false),
+        (CarrierKind::Exotel, CallDirection::Outgoing) => Ok(carrier_accounts::flow(tx, carrier).await?.is_some()),
+        (CarrierKind::Exotel, CallDirection::Incoming)
+        | (CarrierKind::Twilio | CarrierKind::Plivo | CarrierKind::Vobiz, _) => Ok(true),
+    }
+}
+
+/// Variables as they are spoken and written: a text without its quotation marks.
+fn texts(variables: &Map<String, Value>) -> Variables {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    variables.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+/// The beginning of every event of a call.
+fn of_call(call: CallId) -> Map<String, Value> {
+    Map::from_iter([("call_id".to_owned(), call.to_string().into())])
+}
+
+/// The carrier's own figures of an incoming call are asked for once they are right; of an outgoing one that is under way
+/// since it was ordered.
+async fn follow(tx: &mut Tx, end: &CallEnd) -> Result<(), store::Error> {
+    let call = calls::get(tx, end.call).await?;
+    if call.direction == CallDirection::Incoming
+        && call.carrier_call_id.is_some()
+        && carrier_accounts::has(tx, call.carrier).await?
+    {
+        calls::enqueue_following(tx, end.call, end.at + FIGURES_AFTER, end.at).await?;
+    }
+    Ok(())
 }
 
 async fn audit_call(

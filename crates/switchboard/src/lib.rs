@@ -33,6 +33,8 @@ const LIVE_QUEUE: usize = 1_024;
 pub(crate) const COMMAND_QUEUE: usize = 16;
 /// A live call's lease in the database. Renewed at a quarter of it; a dead node's calls are closed after it.
 pub const LEASE: chrono::Duration = chrono::Duration::seconds(60);
+/// Wishes to hang up are read this often: somebody watches and waits.
+const HEED_EVERY: Duration = Duration::from_secs(1);
 /// A quarter of [`LEASE`].
 const RENEW_EVERY: Duration = Duration::from_secs(15);
 /// After the goodbye of a draining node, its calls have this long.
@@ -152,6 +154,28 @@ impl Switchboard {
             }
             if let Err(error) = self.keeper.renew_leases(clock()).await {
                 tracing::warn!(error = %error, "leases of live calls could not be renewed");
+            }
+        }
+    }
+
+    /// Ends the calls of this node that their people want to end, until the node ends. The wish is a row in the database,
+    /// since it is told to whichever node was asked.
+    pub async fn heed_hang_ups(&self) {
+        let mut interval = tokio::time::interval(HEED_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if self.live_calls() == 0 {
+                continue;
+            }
+            match self.keeper.hang_ups().await {
+                // One that does not listen is asked again at the next tick.
+                Ok(calls) => {
+                    for (tenant, call) in calls {
+                        let _ = self.command(tenant, call, call::Command::HangUp);
+                    }
+                }
+                Err(error) => tracing::warn!(error = %error, "wishes to hang up could not be read"),
             }
         }
     }

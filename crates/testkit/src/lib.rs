@@ -4,5 +4,6 @@
 pub mod caller;
 pub mod carrier;
 pub mod mail_sink;
+pub mod peers;
 pub mod receiver;
 pub mod vendors;

@@ -2,7 +2,7 @@
 //! new carrier is a new file and one line in each `match` here.
 
 use crate::pcm::{self, Encoding};
-use crate::{WireError, exotel};
+use crate::{WireError, exotel, plivo, smartflo, twilio};
 use model::{CarrierKind, E164};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -95,6 +95,8 @@ pub enum StopReason {
 /// What a carrier accepts as one frame of audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameRule {
+    /// How the audio that we send is coded. All bytes here are bytes of this, before base64.
+    pub encoding: Encoding,
     /// A frame's bytes must be a multiple of this; shorter frames are filled with silence.
     pub multiple_of_bytes: usize,
     /// Larger frames are refused.
@@ -104,17 +106,36 @@ pub struct FrameRule {
 }
 
 impl FrameRule {
-    /// Bytes of one frame of 16-bit mono audio of our usual length, on the rule's grid.
+    /// Bytes of one frame of mono audio of our usual length, on the rule's grid.
     #[must_use]
     pub const fn frame_bytes(self, sample_rate_hz: u32) -> usize {
-        let bytes = (sample_rate_hz as u64 * self.frame_ms as u64 / 1000 * 2) as usize;
-        self.padded_bytes(bytes)
+        let samples = (sample_rate_hz as u64 * self.frame_ms as u64 / 1000) as usize;
+        self.padded_bytes(samples * self.encoding.sample_bytes())
     }
 
     /// Samples of one such frame.
     #[must_use]
     pub const fn frame_samples(self, sample_rate_hz: u32) -> usize {
-        self.frame_bytes(sample_rate_hz) / 2
+        self.frame_bytes(sample_rate_hz) / self.encoding.sample_bytes()
+    }
+
+    /// The grid in samples: a frame has a multiple of as many.
+    #[must_use]
+    pub const fn multiple_samples(self) -> usize {
+        self.multiple_of_bytes / self.encoding.sample_bytes()
+    }
+
+    /// The silence that a frame of `samples` needs at its end, in bytes.
+    ///
+    /// # Errors
+    /// [`WireError::FrameTooLarge`] when the frame is larger than the carrier takes.
+    pub const fn padding_bytes(self, samples: usize) -> Result<usize, WireError> {
+        let bytes = samples * self.encoding.sample_bytes();
+        let padded = self.padded_bytes(bytes);
+        if padded > self.frame_bytes_max {
+            return Err(WireError::FrameTooLarge { bytes: padded, limit: self.frame_bytes_max });
+        }
+        Ok(padded - bytes)
     }
 
     /// `bytes` rounded up to the grid.
@@ -129,6 +150,9 @@ impl FrameRule {
 pub const fn frame_rule(carrier: CarrierKind) -> FrameRule {
     match carrier {
         CarrierKind::Exotel => exotel::stream::FRAME_RULE,
+        CarrierKind::Twilio => twilio::stream::FRAME_RULE,
+        CarrierKind::Plivo | CarrierKind::Vobiz => plivo::stream::FRAME_RULE,
+        CarrierKind::Smartflo => smartflo::stream::FRAME_RULE,
     }
 }
 
@@ -139,6 +163,9 @@ pub const fn frame_rule(carrier: CarrierKind) -> FrameRule {
 pub fn decode(carrier: CarrierKind, text: &str) -> Result<CarrierMessage<'_>, WireError> {
     match carrier {
         CarrierKind::Exotel => exotel::stream::decode(text).map(CarrierMessage::from),
+        CarrierKind::Twilio => twilio::stream::decode(text).map(CarrierMessage::from),
+        CarrierKind::Plivo | CarrierKind::Vobiz => plivo::stream::decode(text).map(CarrierMessage::from),
+        CarrierKind::Smartflo => smartflo::stream::decode(text).map(CarrierMessage::from),
     }
 }
 
@@ -160,7 +187,7 @@ impl Encoder {
         Self { carrier, stream_id: stream_id.to_owned(), sample_rate_hz, sequence: 0, chunk: 0, samples_sent: 0 }
     }
 
-    /// A frame of audio.
+    /// A frame of audio at the stream's rate, coded and filled with silence as the carrier's [`frame_rule`] says.
     ///
     /// # Errors
     /// [`WireError::FrameTooLarge`].
@@ -171,6 +198,9 @@ impl Encoder {
             CarrierKind::Exotel => {
                 exotel::stream::encode_media(&self.stream_id, sequence, chunk, timestamp_ms, pcm, out)?;
             }
+            CarrierKind::Twilio => twilio::stream::encode_media(&self.stream_id, pcm, out)?,
+            CarrierKind::Plivo | CarrierKind::Vobiz => plivo::stream::encode_media(&self.stream_id, pcm, out)?,
+            CarrierKind::Smartflo => smartflo::stream::encode_media(&self.stream_id, chunk, pcm, out)?,
         }
         (self.sequence, self.chunk) = (sequence, chunk);
         self.samples_sent += pcm.len() as u64;
@@ -182,6 +212,9 @@ impl Encoder {
         self.sequence += 1;
         match self.carrier {
             CarrierKind::Exotel => exotel::stream::encode_mark(&self.stream_id, self.sequence, name, out),
+            CarrierKind::Twilio => twilio::stream::encode_mark(&self.stream_id, name, out),
+            CarrierKind::Plivo | CarrierKind::Vobiz => plivo::stream::encode_checkpoint(&self.stream_id, name, out),
+            CarrierKind::Smartflo => smartflo::stream::encode_mark(&self.stream_id, name, out),
         }
     }
 
@@ -190,6 +223,9 @@ impl Encoder {
         self.sequence += 1;
         match self.carrier {
             CarrierKind::Exotel => exotel::stream::encode_clear(&self.stream_id, out),
+            CarrierKind::Twilio => twilio::stream::encode_clear(&self.stream_id, out),
+            CarrierKind::Plivo | CarrierKind::Vobiz => plivo::stream::encode_clear(&self.stream_id, out),
+            CarrierKind::Smartflo => smartflo::stream::encode_clear(&self.stream_id, out),
         }
     }
 }

@@ -17,6 +17,26 @@ pub enum Encoding {
     Mulaw,
 }
 
+impl Encoding {
+    /// Bytes of one sample on the wire.
+    #[must_use]
+    pub const fn sample_bytes(self) -> usize {
+        match self {
+            Self::Pcm16 => 2,
+            Self::Mulaw => 1,
+        }
+    }
+
+    /// The byte that silence is made of: zero in PCM; in μ-law all bits of a zero are set (G.711 table 2a).
+    #[must_use]
+    pub const fn silence(self) -> u8 {
+        match self {
+            Self::Pcm16 => 0,
+            Self::Mulaw => 0xFF,
+        }
+    }
+}
+
 /// Bytes decoded at a time, on the stack: a multiple of 3 (base64 groups stay whole) and of 2 (samples stay whole).
 const BLOCK_BYTES: usize = 3 * 512;
 /// Base64 characters of one block.
@@ -59,12 +79,20 @@ pub fn decode(payload_base64: &str, encoding: Encoding, pcm: &mut Vec<i16>) -> R
     Ok(())
 }
 
-/// Appends the base64 of 16-bit little-endian `pcm`, followed by `padding_bytes` of silence, to `out`.
-pub fn encode_into(pcm: &[i16], padding_bytes: usize, out: &mut String) {
+/// Appends the base64 of `pcm`, coded as `encoding` says and followed by `padding_bytes` of silence, to `out`.
+pub fn encode_into(pcm: &[i16], encoding: Encoding, padding_bytes: usize, out: &mut String) {
+    let silence = std::iter::repeat_n(encoding.silence(), padding_bytes);
+    match encoding {
+        Encoding::Pcm16 => push_base64(pcm.iter().flat_map(|sample| sample.to_le_bytes()).chain(silence), out),
+        Encoding::Mulaw => push_base64(pcm.iter().map(|sample| audio::g711::mulaw_encode(*sample)).chain(silence), out),
+    }
+}
+
+/// Block by block, each a multiple of 3 bytes: only the last one is padded.
+fn push_base64(bytes: impl Iterator<Item = u8>, out: &mut String) {
     let mut block = [0_u8; BLOCK_BYTES];
     let mut filled = 0;
-    let silence = std::iter::repeat_n(0_u8, padding_bytes);
-    for byte in pcm.iter().flat_map(|sample| sample.to_le_bytes()).chain(silence) {
+    for byte in bytes {
         block[filled] = byte;
         filled += 1;
         if filled == BLOCK_BYTES {
@@ -84,7 +112,7 @@ mod tests {
         for samples in [0, 1, 2, 3, 160, 511, 767, 768, 769, 800, 1536, 2400, 50_000] {
             let pcm: Vec<i16> = (0..samples).map(|i: i32| (i * 7919 % 65_536 - 32_768) as i16).collect();
             let mut text = String::new();
-            encode_into(&pcm, 0, &mut text);
+            encode_into(&pcm, Encoding::Pcm16, 0, &mut text);
             let mut back = vec![1, 2, 3];
             assert_eq!(decode(&text, Encoding::Pcm16, &mut back), Ok(()), "{samples}");
             assert_eq!(back, pcm, "{samples}");
@@ -94,8 +122,28 @@ mod tests {
     #[test]
     fn known_bytes() {
         let mut text = String::from("x");
-        encode_into(&[0x0102, -1], 2, &mut text);
+        encode_into(&[0x0102, -1], Encoding::Pcm16, 2, &mut text);
         assert_eq!(text, "xAgH//wAA");
+    }
+
+    #[test]
+    fn known_bytes_of_mulaw() {
+        let mut text = String::from("x");
+        // Zero, the loudest both ways, and two samples of silence behind.
+        encode_into(&[0, 32_767, -32_768], Encoding::Mulaw, 2, &mut text);
+        assert_eq!(text, format!("x{}", STANDARD.encode([0xFF, 0x80, 0x00, 0xFF, 0xFF])));
+    }
+
+    #[test]
+    fn every_mulaw_byte_comes_back_whatever_the_length() {
+        for length in [0, 1, 2, 3, 160, 255, 256, 800, 1535, 1536, 1537, 5000] {
+            let sent: Vec<u8> = (0..length).map(|i| (i % 256) as u8).collect();
+            let (mut pcm, mut text, mut back) = (Vec::new(), String::new(), Vec::new());
+            assert_eq!(decode(&STANDARD.encode(&sent), Encoding::Mulaw, &mut pcm), Ok(()));
+            encode_into(&pcm, Encoding::Mulaw, 0, &mut text);
+            assert_eq!(decode(&text, Encoding::Mulaw, &mut back), Ok(()));
+            assert_eq!(back, pcm, "{length}");
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(crate) struct CallDetailView {
     /// What the call collected, by name.
     #[schema(value_type = Object, example = json!({ "book_visit": { "day": "2026-11-25", "name": "Asha" } }))]
     data: Value,
+    /// What the agent was told of a call that was placed, by name.
+    #[schema(value_type = Object, example = json!({ "name": "Asha", "visit_on": "2026-11-25" }))]
+    variables: Map<String, Value>,
 }
 
 /// Shows a call with its summary and what it collected. Who looks is on record.
@@ -44,5 +47,6 @@ pub(crate) async fn get_call(
             Ok(call)
         })
         .await?;
-    Ok(Json(CallDetailView { call: CallView::of(&call), summary: call.summary, data: call.data }))
+    let view = CallView::of(&call);
+    Ok(Json(CallDetailView { call: view, summary: call.summary, data: call.data, variables: call.variables }))
 }

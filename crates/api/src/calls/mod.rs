@@ -1,6 +1,9 @@
 //! Calls and their transcripts.
 
+mod cancel;
+mod create;
 mod get;
+mod hang_up;
 mod list;
 mod recordings;
 mod turns;
@@ -32,7 +35,7 @@ pub(crate) struct CallView {
     carrier_call_id: Option<String>,
     /// Who placed it.
     direction: CallDirection,
-    /// The caller; null when withheld.
+    /// The caller; null when withheld. Ours, of a call that we placed.
     from: Option<E164>,
     /// The called number.
     to: Option<E164>,
@@ -40,8 +43,10 @@ pub(crate) struct CallView {
     status: CallStatus,
     /// Why it ended; null while it has not.
     ended_reason: Option<EndedReason>,
-    /// When it was announced.
+    /// When it was announced, or asked for.
     created_at: DateTime<Utc>,
+    /// When the carrier was asked to place it; null for calls that came in.
+    dialed_at: Option<DateTime<Utc>>,
     /// When media began.
     started_at: Option<DateTime<Utc>>,
     /// When it ended.
@@ -52,6 +57,10 @@ pub(crate) struct CallView {
     /// Length by the carrier's count, s: what it bills.
     #[schema(example = 74)]
     carrier_duration_s: Option<u64>,
+    /// The number of the person it was handed to.
+    transferred_to: Option<E164>,
+    /// When it was handed over.
+    transferred_at: Option<DateTime<Utc>>,
 }
 
 impl CallView {
@@ -68,18 +77,23 @@ impl CallView {
             status: call.status,
             ended_reason: call.ended_reason,
             created_at: call.created_at,
+            dialed_at: call.dialed_at,
             started_at: call.started_at,
             ended_at: call.ended_at,
             duration_ms: call.duration_ms,
             carrier_duration_s: call.carrier_duration_s,
+            transferred_to: call.transfer_to.clone(),
+            transferred_at: call.transferred_at,
         }
     }
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(list::list_calls))
+        .routes(routes!(list::list_calls, create::create_call))
         .routes(routes!(get::get_call))
+        .routes(routes!(cancel::cancel_call))
+        .routes(routes!(hang_up::hang_up_call))
         .routes(routes!(turns::list_turns))
         .routes(routes!(recordings::list_call_recordings))
 }

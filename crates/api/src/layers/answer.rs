@@ -22,7 +22,12 @@ const PAGES_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' \
      data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
-/// On every answer as they are.
+/// Sound behind a link: a browser makes a page of its own around it, with a player.
+const SOUND_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+/// The link is the right to hear it, from whatever page.
+const ANY_PAGE: HeaderValue = HeaderValue::from_static("cross-origin");
+/// On every answer as they are, but for [`ANY_PAGE`].
 const FIXED: [(HeaderName, HeaderValue); 7] = [
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -44,6 +49,7 @@ pub(super) async fn security_headers(State(edge): State<Arc<Edge>>, request: Req
     let pages = path == "/docs" || path.starts_with("/docs/");
     // The description is the same for everybody, like its pages.
     let open = pages || path == "/openapi.json";
+    let sound = path.starts_with("/api/recordings/audio/");
     let secure = request.extensions().get::<Client>().is_some_and(|client| client.secure);
     let mut response = next.run(request).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -54,9 +60,19 @@ pub(super) async fn security_headers(State(edge): State<Arc<Edge>>, request: Req
     if secure || edge.app.edge.production {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT);
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, if pages { PAGES_POLICY } else { DATA_POLICY });
+    let policy = if pages {
+        PAGES_POLICY
+    } else if sound {
+        SOUND_POLICY
+    } else {
+        DATA_POLICY
+    };
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     for (name, value) in FIXED {
         headers.insert(name, value);
+    }
+    if sound {
+        headers.insert(HeaderName::from_static("cross-origin-resource-policy"), ANY_PAGE);
     }
     if !open && !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, NO_STORE);

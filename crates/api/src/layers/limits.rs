@@ -124,15 +124,14 @@ impl Area {
     }
 }
 
-/// Whose handler counts for itself.
-const REFRESH_ROUTE: &str = "/api/auth/refresh";
+/// Whose handlers count for themselves: what is sent says itself who asks, and people who share an address are many.
+const COUNT_THEMSELVES: [&str; 2] = ["/api/auth/refresh", "/api/recordings/audio/{token}"];
 
 async fn known(edge: &Arc<Edge>, parts: &mut Parts) -> Result<(), Problem> {
     let route = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let found = match edge.access.of(&parts.method, route) {
         Access::Caller => caller::identify(&edge.app, &parts.headers).await,
-        // A refresh token says itself who asks: the handler counts. People who share an address are many.
-        Access::Anybody if route == Some(REFRESH_ROUTE) => return Ok(()),
+        Access::Anybody if route.is_some_and(|route| COUNT_THEMSELVES.contains(&route)) => return Ok(()),
         Access::Anybody => Ok(None),
         // Who runs the installation looks at it as often as he likes.
         Access::OwnToken if caller::has_own_token(&edge.app, &parts.headers) => return Ok(()),

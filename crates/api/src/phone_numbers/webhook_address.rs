@@ -15,21 +15,28 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookAddress)]
 pub(crate) struct WebhookAddressView {
-    /// What to enter at the carrier. Whoever knows it can announce calls to this number: keep it like a password.
+    /// What to enter at the carrier, where it asks what to do with a call. Whoever knows it can announce calls to this
+    /// number: keep it like a password.
     #[schema(example = "https://caly.example.org/webhooks/exotel/voicebot/9nq7…")]
     url: String,
-    /// What to enter in a Passthru applet behind it: how the carrier tells that an incoming call is over.
+    /// Exotel only: what to enter in a Passthru applet behind it, how the carrier tells that an incoming call is over.
     #[schema(example = "https://caly.example.org/webhooks/exotel/passthru/9nq7…")]
-    passthru_url: String,
-    /// Where the carrier tells what becomes of a call that it was asked to place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passthru_url: Option<String>,
+    /// Exotel only: what to enter as the dynamic URL of a Connect applet behind both, which says whom a caller is handed
+    /// to.
+    #[schema(example = "https://caly.example.org/webhooks/exotel/connect/9nq7…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_url: Option<String>,
+    /// Where the carrier tells what becomes of a call and of its recording.
     #[schema(example = "https://caly.example.org/webhooks/exotel/status/9nq7…")]
     status_url: String,
 }
 
 /// Makes a webhook address for a phone number; the earlier one stops working.
 ///
-/// It cannot be guessed, and stands in for a signature where the carrier signs nothing. It is shown only here, in its
-/// three uses.
+/// It cannot be guessed, and stands in for a signature where the carrier signs nothing. It is shown only here, in all
+/// its uses.
 #[utoipa::path(
     post,
     path = "/api/phone-numbers/{id}/webhook-address",
@@ -53,10 +60,17 @@ pub(crate) async fn create_webhook_address(
             replace_webhook_address(tx, &caller.author(), id, token.hash(), caller.now).await
         })
         .await?;
-    let carrier = match number.carrier {
-        CarrierKind::Exotel => "exotel",
-    };
+    let carrier = number.carrier.as_str();
     let at = |what: &str| format!("{base}/webhooks/{carrier}/{what}/{}", token.expose());
-    let view = WebhookAddressView { url: at("voicebot"), passthru_url: at("passthru"), status_url: at("status") };
+    let (asked, has_applets) = match number.carrier {
+        CarrierKind::Exotel => ("voicebot", true),
+        CarrierKind::Twilio | CarrierKind::Plivo | CarrierKind::Vobiz | CarrierKind::Smartflo => ("answer", false),
+    };
+    let view = WebhookAddressView {
+        url: at(asked),
+        passthru_url: has_applets.then(|| at("passthru")),
+        connect_url: has_applets.then(|| at("connect")),
+        status_url: at("status"),
+    };
     Ok((StatusCode::CREATED, Json(view)))
 }

@@ -1,19 +1,20 @@
 //! `GET /api/recordings/{id}/audio`.
 
+use super::sound::{Disposition, Sound};
 use crate::auth::path_id::PathId;
 use crate::caller::scopes::RecordingsRead;
 use crate::problem::ProblemBody;
-use crate::{Caller, Code, Problem, RecordingFile};
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use model::{AuditKind, RecordingId, RecordingStatus};
+use crate::{Caller, Problem};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use model::{AuditKind, RecordingId};
 use serde_json::Map;
-use store::recordings::{self, Recording};
+use store::recordings;
 
-/// Gives out the sound of a recording, as a WAV file. Who hears it is on record.
+/// Gives out the sound of a recording: a WAV file, or the carrier's MP3. Who hears it is on record.
 ///
-/// Two channels: the caller is on the left, the agent on the right.
+/// In our own recordings the caller is on the left, the agent on the right. A range of bytes is given when asked for;
+/// the `ETag` is the SHA-256 of the file.
 #[utoipa::path(
     get,
     path = "/api/recordings/{id}/audio",
@@ -21,8 +22,13 @@ use store::recordings::{self, Recording};
     security(("bearer" = ["recordings:read"])),
     params(("id" = RecordingId, Path, description = "The recording")),
     responses(
-        (status = 200, description = "The file", body = Vec<u8>, content_type = "audio/wav"),
+        (status = 200, description = "The file; `audio/mpeg` for a carrier's MP3",
+            body = Vec<u8>, content_type = "audio/wav"),
+        (status = 206, description = "The range of bytes that was asked for",
+            body = Vec<u8>, content_type = "audio/wav"),
         (status = 409, description = "It is not stored yet, or never will be: see its status",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 416, description = "The range lies beyond the end; `Content-Range` tells the length",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 502, description = "The store of recordings does not answer",
             body = ProblemBody, content_type = "application/problem+json"),
@@ -31,52 +37,23 @@ use store::recordings::{self, Recording};
 pub(crate) async fn get_recording_audio(
     caller: Caller<RecordingsRead>,
     PathId(id): PathId<RecordingId>,
+    method: Method,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let recording = caller.read("recordings.get", async |tx| Ok(recordings::get(tx, id).await?)).await?;
-    let key = stored(&recording)?;
-    let file = caller.app.recordings.open(key).await.map_err(|error| {
-        tracing::error!(error = %error, "a recording could not be opened");
-        Problem::new(Code::ExternalServiceFailed, "the store of recordings does not answer; try again")
-    })?;
-    let Some(file) = file else {
-        tracing::error!(recording = %id, "the file of a stored recording is not there");
-        return Err(Problem::new(Code::NotFound, "the file of this recording is not there"));
-    };
-    // On record before the first byte leaves; without the record none does.
-    caller
-        .write("recordings.accessed", async |tx| {
-            caller.audit(tx, AuditKind::RecordingAccessed, Some(("recording", id.to_string())), Map::new()).await
-        })
-        .await?;
-    Ok(answer(&recording, file))
-}
-
-/// Its key in the object store.
-fn stored(recording: &Recording) -> Result<&str, Problem> {
-    let why = match recording.status {
-        RecordingStatus::Ready => match &recording.object_key {
-            Some(key) => return Ok(key),
-            None => "the recording is not stored",
-        },
-        RecordingStatus::Recording | RecordingStatus::Spooled | RecordingStatus::Awaited => {
-            "the recording is not stored yet; try again later"
+    let sound = Sound::open(&caller.app, &recording, &method, &headers).await?;
+    if let Some(first_byte) = sound.first_byte() {
+        // On record before the first byte leaves; without the record none does.
+        let (hearings, actor) = (&caller.app.hearings, caller.identity.actor());
+        if !hearings.goes_on(&actor, id, first_byte, caller.now) {
+            caller
+                .write("recordings.accessed", async |tx| {
+                    let object = Some(("recording", id.to_string()));
+                    caller.audit(tx, AuditKind::RecordingAccessed, object, Map::new()).await
+                })
+                .await?;
+            hearings.began(&actor, id, caller.now);
         }
-        RecordingStatus::Failed => "the recording could not be stored",
-    };
-    Err(Problem::new(Code::Conflict, why))
-}
-
-fn answer(recording: &Recording, file: RecordingFile) -> Response {
-    let name = format!("attachment; filename=\"caly-call-{}.wav\"", recording.call);
-    let mut headers = HeaderMap::new();
-    let mut set = |field: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(field, value);
-        }
-    };
-    set(header::CONTENT_TYPE, "audio/wav");
-    set(header::CONTENT_LENGTH, &file.bytes.to_string());
-    set(header::CONTENT_DISPOSITION, &name);
-    set(header::CACHE_CONTROL, "private, no-store");
-    (headers, Body::from_stream(file.content)).into_response()
+    }
+    Ok(sound.answer(Disposition::Attachment))
 }

@@ -1,11 +1,18 @@
 //! Recordings of calls.
 
 mod audio;
+mod create_link;
 mod get;
+mod hearings;
+mod linked_audio;
+mod range;
+mod sound;
+
+pub use hearings::Hearings;
 
 use crate::App;
 use chrono::{DateTime, Utc};
-use model::{CallId, RecordingId, RecordingStatus};
+use model::{CallId, RecordingId, RecordingSource, RecordingStatus};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,12 +29,19 @@ pub(crate) struct RecordingView {
     id: RecordingId,
     /// Of which call.
     call_id: CallId,
+    /// Who made it.
+    source: RecordingSource,
     /// Where it stands; its sound can be had when it is `ready`.
     status: RecordingStatus,
-    /// 2 = caller left, agent right.
+    /// What went wrong last, while it is not `ready`.
+    recording_error: Option<String>,
+    /// `audio/wav`, or `audio/mpeg` for a carrier's MP3.
+    #[schema(example = "audio/wav")]
+    content_type: String,
+    /// Our own have 2: caller left, agent right. 0 while a carrier's has not come.
     #[schema(example = 2)]
     channels: u32,
-    /// Samples a second of each channel.
+    /// Samples a second of each channel; 0 while a carrier's has not come.
     #[schema(example = 8000)]
     sample_rate_hz: u32,
     /// Its length, ms; null while it is being written.
@@ -50,7 +64,10 @@ impl From<Recording> for RecordingView {
         Self {
             id: recording.id,
             call_id: recording.call,
+            source: recording.source,
             status: recording.status,
+            recording_error: recording.recording_error,
+            content_type: recording.content_type,
             channels: recording.channels,
             sample_rate_hz: recording.sample_rate_hz,
             duration_ms: recording.duration_ms,
@@ -71,5 +88,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(get::get_recording)).routes(routes!(audio::get_recording_audio))
+    OpenApiRouter::new()
+        .routes(routes!(get::get_recording))
+        .routes(routes!(audio::get_recording_audio))
+        .routes(routes!(create_link::create_recording_link))
+        .routes(routes!(linked_audio::get_linked_audio))
 }

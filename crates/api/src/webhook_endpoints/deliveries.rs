@@ -21,6 +21,12 @@ pub(crate) enum DeliveryKind {
     /// A call is over.
     #[serde(rename = "call.ended")]
     CallEnded,
+    /// What a call collected is known.
+    #[serde(rename = "call.analyzed")]
+    CallAnalyzed,
+    /// Something was said in a call.
+    #[serde(rename = "transcript.updated")]
+    TranscriptUpdated,
     /// A call's recording can be fetched.
     #[serde(rename = "recording.ready")]
     RecordingReady,
@@ -72,6 +78,8 @@ pub(crate) async fn list_deliveries(
     let kind = query.kind.map(|kind| match kind {
         DeliveryKind::CallStarted => "call.started",
         DeliveryKind::CallEnded => "call.ended",
+        DeliveryKind::CallAnalyzed => "call.analyzed",
+        DeliveryKind::TranscriptUpdated => "transcript.updated",
         DeliveryKind::RecordingReady => "recording.ready",
         DeliveryKind::RecordingFailed => "recording.failed",
         DeliveryKind::Test => "test",

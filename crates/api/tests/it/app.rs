@@ -7,16 +7,20 @@ use identity::password::Passwords;
 use identity::token::{self, ApiKey, RefreshToken, TokenPepper};
 use limiter::{Limiter, NAMES, Policies};
 use model::{ApiKeyId, EmailAddress, Role, Scope, SessionId, TenantId, UserId};
+use providers::carrier_file::{CarrierFiles, FileLimits, FileSettings};
 use providers::egress::{Allowed, Egress};
+use providers::exotel::ExotelClient;
 use providers::http::{Http, HttpSettings};
 use providers::mail::Mailer;
 use providers::objects::{ObjectSettings, Objects};
+use providers::resilience::Targets;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use secrecy::SecretString;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use store::{Keyring, Store, StoreConfig, api_keys, memberships, organisations, sessions, users};
@@ -95,7 +99,11 @@ pub(crate) struct TestFiles {
 }
 
 impl RecordingFiles for TestFiles {
-    fn open<'a>(&'a self, object_key: &'a str) -> Pending<'a, Result<Option<RecordingFile>, String>> {
+    fn open<'a>(
+        &'a self,
+        object_key: &'a str,
+        part: Option<Range<u64>>,
+    ) -> Pending<'a, Result<Option<RecordingFile>, String>> {
         let away = *self.away.lock().expect("nobody panicked");
         let found = self.files.lock().expect("nobody panicked").get(object_key).cloned();
         Box::pin(async move {
@@ -103,8 +111,9 @@ impl RecordingFiles for TestFiles {
                 return Err("the object store does not answer".to_owned());
             }
             Ok(found.map(|bytes| {
+                let part = part.map_or(0..bytes.len(), |part| part.start as usize..part.end as usize);
                 let pieces: Vec<io::Result<bytes::Bytes>> =
-                    bytes.chunks(1_000).map(|piece| Ok(bytes::Bytes::copy_from_slice(piece))).collect();
+                    bytes[part].chunks(1_000).map(|piece| Ok(bytes::Bytes::copy_from_slice(piece))).collect();
                 RecordingFile { bytes: bytes.len() as u64, content: Box::pin(futures_util::stream::iter(pieces)) }
             }))
         })
@@ -483,6 +492,12 @@ async fn password_hash() -> String {
 fn runner(app: &App, clock: &TestClock, folder: &Path) -> jobs::Runner {
     let http = Http::new(&HttpSettings::default()).expect("a client");
     let objects = ObjectSettings::Local { folder: folder.join("objects") };
+    let files = FileSettings {
+        folder: folder.join("fetched"),
+        hosts: Vec::new(),
+        allowed: Allowed::LoopbackToo,
+        limits: FileLimits::default(),
+    };
     let time = clock.clone();
     let context = jobs::Context {
         store: app.store.clone(),
@@ -494,6 +509,10 @@ fn runner(app: &App, clock: &TestClock, folder: &Path) -> jobs::Runner {
         public_url: PUBLIC_URL.into(),
         audit_keep_days: None,
         wake: app.jobs_wake.clone(),
+        exotel: ExotelClient::new(&http, None).expect("a client"),
+        targets: Targets::new(),
+        carrier_files: CarrierFiles::new(&http, &files).expect("a client"),
+        media_url: PUBLIC_URL.into(),
     };
     jobs::Runner::new(context, "test", "test".to_owned())
 }
@@ -516,6 +535,8 @@ fn app(store: Store, clock: &TestClock, mail: Arc<TestMail>, files: Arc<TestFile
         policies,
         mail,
         recordings: files,
+        hearings: api::Hearings::default(),
+        retry_stats: Arc::new(api::RetryStats::default),
         edge: EdgeSettings {
             production: false,
             public_url: Some(PUBLIC_URL.to_owned()),

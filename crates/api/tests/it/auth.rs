@@ -26,7 +26,7 @@ pub(crate) async fn errands(app: &TestApp) -> Vec<Errand> {
     app.store()
         .system("test.errands", async |tx| {
             let mut errands = Vec::new();
-            for job in jobs::claim(tx, &["default"], "test", now, Duration::seconds(60), 100).await? {
+            for job in jobs::claim(tx, &[jobs::QUICK_QUEUE], "test", now, Duration::seconds(60), 100).await? {
                 assert_eq!(job.name, ERRAND_JOB);
                 assert!(job.payload.as_object().is_some_and(serde_json::Map::is_empty), "nothing lies about unsealed");
                 assert!(jobs::complete(tx, job.id, "test", now).await?);

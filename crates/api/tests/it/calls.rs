@@ -28,6 +28,7 @@ pub(crate) async fn call(
         from: Some(E164::parse("+919876543210").expect("a number")),
         to: Some(E164::parse("+918047491899").expect("a number")),
         status: CallStatus::Ringing,
+        variables: serde_json::Map::new(),
     };
     change(&mut new);
     let now = app.now();
@@ -73,7 +74,7 @@ fn turn(index: u32) -> TranscriptTurn {
 }
 
 /// A recording of this call, stored under this key when there is one.
-async fn recording(app: &TestApp, person: &Person, call: &Call, key: Option<&str>) -> Recording {
+pub(crate) async fn recording(app: &TestApp, person: &Person, call: &Call, key: Option<&str>) -> Recording {
     let new = NewRecording {
         call: call.id,
         node: "test".to_owned(),

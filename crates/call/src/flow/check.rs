@@ -124,6 +124,10 @@ fn templates(flow: &Flow, slots: &BTreeMap<String, Kind>, problems: &mut Vec<Pro
             }
         };
         for name in names {
+            // Which variables a call has is known when it is placed.
+            if name.starts_with("call.") {
+                continue;
+            }
             let known = match name.strip_prefix("business.") {
                 Some(fact) => flow.business.facts.contains_key(fact),
                 None => matches!(name.as_str(), "today" | "caller_number") || slots.contains_key(&name),

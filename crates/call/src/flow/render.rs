@@ -50,6 +50,9 @@ pub(super) fn spoken(template: &str, flow: &Flow, slots: &BTreeMap<String, SlotV
                 Err(_) => fact,
             };
         }
+        if let Some(variable) = name.strip_prefix("call.") {
+            return ctx.variables.get(variable).cloned().unwrap_or_default();
+        }
         match name {
             "today" => dates::date(ctx.today, flow.tongue),
             "caller_number" => {
@@ -66,6 +69,9 @@ pub(super) fn plain(template: &str, flow: &Flow, slots: &BTreeMap<String, SlotVa
     fill(template, |name| {
         if let Some(fact) = name.strip_prefix("business.") {
             return flow.business.facts.get(fact).cloned().unwrap_or_default();
+        }
+        if let Some(variable) = name.strip_prefix("call.") {
+            return ctx.variables.get(variable).cloned().unwrap_or_default();
         }
         match name {
             "today" => ctx.today.format("%Y-%m-%d").to_string(),

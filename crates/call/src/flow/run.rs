@@ -4,6 +4,7 @@ use super::answer::{self, Answer};
 use super::file::{Action, Ask, Confirm, Flow, IntentAction, Kind, Step, Tool};
 use super::render;
 use super::value::SlotValue;
+use crate::variables::Variables;
 use chrono::{NaiveDate, NaiveTime};
 use language::understand::phone::{PhoneHeard, continue_phone};
 use language::understand::yes_no::{YesNo, yes_no};
@@ -27,6 +28,9 @@ pub struct FlowContext {
     pub now: NaiveTime,
     /// Who calls, in E.164 (`+919876501234`).
     pub caller_number: Option<String>,
+    /// What is known of the call beforehand.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub variables: Variables,
 }
 
 /// Without the caller's number, so that no log line carries it.
@@ -37,7 +41,7 @@ impl std::fmt::Debug for FlowContext {
             .field("today", &self.today)
             .field("now", &self.now)
             .field("caller_number", &number)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,6 +22,7 @@ fn context() -> FlowContext {
         today: NaiveDate::from_ymd_opt(2026, 11, 21).expect("a date"),
         now: NaiveTime::from_hms_opt(11, 0, 0).expect("a time"),
         caller_number: Some("+919876501234".into()),
+        variables: [("name".to_owned(), "Asha".to_owned())].into(),
     }
 }
 

@@ -77,7 +77,12 @@ impl Watched {
         if self.answers_clears && effects.contains(&Effect::ClearPlayback) {
             let heard = self.asked.remove("speech").unwrap_or_default().into_iter();
             let heard = heard
-                .map(|id| HeardSpeech { speech: SpeechId(id), heard_ms: id * 97 % 700, total_ms: Some(1_000) })
+                .map(|id| HeardSpeech {
+                    speech: SpeechId(id),
+                    heard_ms: id * 97 % 700,
+                    total_ms: Some(1_000),
+                    heard_words: None,
+                })
                 .collect();
             self.feed(at, Input::PlaybackCleared { heard })?;
         }
@@ -261,9 +266,9 @@ impl Event {
             Self::Synthesized(id, total_ms) => Input::SpeechSynthesized { speech: speech(id), total_ms },
             Self::SpeechFailed(id) => Input::SpeechFailed { speech: speech(id) },
             Self::Played(id) => Input::Played { speech: speech(id) },
-            Self::Cleared(id, heard_ms) => {
-                Input::PlaybackCleared { heard: vec![HeardSpeech { speech: speech(id), heard_ms, total_ms: None }] }
-            }
+            Self::Cleared(id, heard_ms) => Input::PlaybackCleared {
+                heard: vec![HeardSpeech { speech: speech(id), heard_ms, total_ms: None, heard_words: None }],
+            },
             Self::Say(text) => Input::Command(Command::Say { text: text.into() }),
             Self::Connected => Input::Connected,
             Self::Drain => Input::Command(Command::Drain),

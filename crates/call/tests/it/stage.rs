@@ -51,6 +51,7 @@ struct Shell {
 pub(crate) fn agent(name: &str) -> AgentConfig {
     let brain = if name == "model" {
         Brain::LanguageModel(LanguageModelConfig {
+            protocol: model::ModelProtocol::Openai,
             base_url: "http://127.0.0.1:1/v1".into(),
             model: "any".into(),
             system_prompt: "You answer the phone.".into(),
@@ -75,7 +76,12 @@ pub(crate) fn agent(name: &str) -> AgentConfig {
 
 /// What a call with this agent is told. It is a Saturday, eleven o'clock.
 pub(crate) fn setup(agent: AgentConfig) -> CallSetup {
-    CallSetup { agent, local_time: saturday_eleven(), caller_number: E164::parse("+919876501234").ok() }
+    CallSetup {
+        agent,
+        local_time: saturday_eleven(),
+        caller_number: E164::parse("+919876501234").ok(),
+        variables: BTreeMap::new(),
+    }
 }
 
 fn saturday_eleven() -> NaiveDateTime {
@@ -320,7 +326,7 @@ impl Shell {
                 free_ms = began + s.total_ms.unwrap_or(0);
                 heard_ms
             });
-            heard.push(HeardSpeech { speech: s.speech, heard_ms, total_ms: s.total_ms });
+            heard.push(HeardSpeech { speech: s.speech, heard_ms, total_ms: s.total_ms, heard_words: None });
         }
         heard
     }

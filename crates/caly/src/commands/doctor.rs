@@ -1,12 +1,23 @@
 //! `caly doctor`: what this machine has and lacks.
 
+use super::doctor_exotel;
 use crate::config::Config;
 use crate::terminal::say;
 use crate::{edge, services};
+use clap::Subcommand;
 use providers::local::Models;
 use providers::objects::Objects;
 use std::process::ExitCode;
 use store::{MigrateError, Store};
+
+/// What else can be looked at.
+#[derive(Subcommand)]
+pub(crate) enum About {
+    /// Exotel: which addresses to paste where, what arrives, and whether the account can place calls.
+    Exotel(doctor_exotel::Arguments),
+    /// Each vendor of speech and language that a key is set for: does it answer, and how fast?
+    Providers,
+}
 
 /// Looks at everything a node needs and says what is missing and how to get it.
 ///

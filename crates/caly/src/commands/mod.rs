@@ -8,6 +8,8 @@ pub(crate) mod check_config;
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod doctor_exotel;
+pub(crate) mod doctor_providers;
 pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod replay;

@@ -3,7 +3,7 @@
 use crate::place::{Place, eventually};
 use crate::telephone;
 use crate::world::{World, length_ms, talker};
-use model::{CallId, RecordingStatus};
+use model::{CallId, RecordingSource, RecordingStatus};
 use std::time::Duration;
 use store::recordings::{self, Recording};
 use testkit::carrier::RecordedCaller;
@@ -13,7 +13,7 @@ const A_WHILE: Duration = Duration::from_secs(20);
 
 async fn recording(world: &World<'_>, call: CallId) -> Option<Recording> {
     let read = world.store.read(world.tenant, "test.recordings", async |tx| recordings::of_call(tx, call).await);
-    read.await.expect("read").pop()
+    read.await.expect("read").into_iter().find(|recording| recording.source == RecordingSource::Own)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

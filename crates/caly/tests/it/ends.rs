@@ -51,7 +51,7 @@ async fn a_call_is_over_when_its_time_is() {
 async fn a_caller_is_handed_over() {
     let (call, turns) = waited_for(transferring()).await;
     assert_eq!(reason(&call), "agent/transferred");
-    assert_eq!(call.data["transfer_to"], "+918045671234");
+    assert_eq!(call.transfer_to.map(|to| to.as_str().to_owned()).as_deref(), Some("+918045671234"));
     assert_eq!(turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>(), ["Please hold."]);
 }
 

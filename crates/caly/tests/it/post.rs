@@ -5,6 +5,7 @@ use crate::program::{SECRET, Server};
 use crate::world::NUMBER_AS_SENT;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -125,11 +126,17 @@ pub(crate) async fn post(server: &Server, path: &str, headers: &[(&str, &str)], 
     request(server, Method::POST, path, &all, body).await
 }
 
-/// A rightly signed POST, sent anew each time: the same with the same time would be a replay.
+/// A rightly signed POST, sent anew each time, and so with another `CurrentTime` if it has one: the same with the same time
+/// would be a replay.
 pub(crate) async fn signed(server: &Server, path: &str, body: &Value) -> Answer {
     static SENT: AtomicI64 = AtomicI64::new(0);
+    let sent = SENT.fetch_add(1, Ordering::Relaxed);
+    let mut body = body.clone();
+    if let Some(time) = body.get_mut("CurrentTime") {
+        *time = json!((now() + TimeDelta::seconds(sent)).format("%Y-%m-%d %H:%M:%S").to_string());
+    }
     let body = body.to_string();
-    let time = now().timestamp_millis() + SENT.fetch_add(1, Ordering::Relaxed);
+    let time = now().timestamp_millis() + sent;
     let (signature, time) = (hex(SECRET, &body), time.to_string());
     post(server, path, &[("x-exotel-signature", &signature), ("x-exotel-timestamp", &time)], &body).await
 }

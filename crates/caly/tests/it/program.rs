@@ -115,6 +115,14 @@ impl Server {
         self.output.lock().expect("no holder panics").clone()
     }
 
+    /// Memory of the process that is in use, kB.
+    pub(crate) fn resident_kb(&self) -> u64 {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a status");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        resident.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = self.child.id().expect("it runs");
         let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not 0");

@@ -134,7 +134,16 @@ pub(crate) async fn call(
     caller: &mut dyn CallerSide,
     edit: impl FnOnce(&mut Options),
 ) -> CallObservation {
-    let mut options = Options::new(&server.url, Announce::Signed { secret: SecretString::from(SECRET) });
+    call_at(&server.url, caller, edit).await
+}
+
+/// The same, of a server somewhere.
+pub(crate) async fn call_at(
+    url: &str,
+    caller: &mut dyn CallerSide,
+    edit: impl FnOnce(&mut Options),
+) -> CallObservation {
+    let mut options = Options::new(url, Announce::Signed { secret: SecretString::from(SECRET) });
     options.call_max = Duration::from_secs(60);
     edit(&mut options);
     FakeExotel::new(options).place_call(caller).await.expect("the call is taken")

@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use store::calls::{self, NewCall};
+use store::jobs::Enqueued;
 use store::recordings::{self, NewRecording};
 use store::turns;
 
@@ -31,15 +32,32 @@ const OPEN: &[&str] = &[
     "POST /api/auth/resend-otp",
     "POST /api/auth/reset-password",
     "POST /api/auth/verify-email",
+    // The link is signed, names one recording and ends in minutes.
+    "GET /api/recordings/audio/{token}",
     // Their own signature or path token stands in for credentials.
+    "GET /webhooks/exotel/connect/{token}",
     "GET /webhooks/exotel/passthru/{token}",
     "GET /webhooks/exotel/voicebot/{token}",
+    "POST /webhooks/exotel/call/{token}",
     "POST /webhooks/exotel/call-end",
     "POST /webhooks/exotel/call-start",
     "POST /webhooks/exotel/call-status",
+    "POST /webhooks/exotel/connect/{token}",
     "POST /webhooks/exotel/passthru/{token}",
     "POST /webhooks/exotel/recording",
     "POST /webhooks/exotel/status/{token}",
+    "POST /webhooks/plivo/after/{token}",
+    "POST /webhooks/plivo/answer/{token}",
+    "POST /webhooks/plivo/status/{token}",
+    "GET /webhooks/smartflo/answer/{token}",
+    "POST /webhooks/smartflo/answer/{token}",
+    "POST /webhooks/smartflo/status/{token}",
+    "POST /webhooks/twilio/after/{token}",
+    "POST /webhooks/twilio/answer/{token}",
+    "POST /webhooks/twilio/status/{token}",
+    "POST /webhooks/vobiz/after/{token}",
+    "POST /webhooks/vobiz/answer/{token}",
+    "POST /webhooks/vobiz/status/{token}",
 ];
 
 /// What one organisation has, by the type of its id.
@@ -68,6 +86,13 @@ impl Belongings {
                 json!({ "provider": "deepgram", "label": "ours", "key": "0123456789abcdef" }),
             )
             .await;
+        let carrier_account = person
+            .make(
+                server,
+                "/api/carrier-accounts",
+                json!({ "carrier": "plivo", "account_id": person.user.replace('-', ""), "token": "0123456789abcdef" }),
+            )
+            .await;
         let url = format!("https://crm.example.org/{}", person.user);
         let endpoint = person.make(server, "/api/webhook-endpoints", json!({ "url": url })).await;
         let sent = person.post(server, &format!("/api/webhook-endpoints/{endpoint}/test"), json!({})).await;
@@ -76,13 +101,15 @@ impl Belongings {
         let invitation = person.make(server, "/api/invitations", json!({ "email": invited, "role": "viewer" })).await;
         let sessions = person.get(server, "/api/auth/sessions").await;
         let session = sessions.body.pointer("/items/0/id").and_then(Value::as_str).expect("a session").to_owned();
-        let (call, recording) = call_of(place, person, &agent, &phone_number).await;
+        let (call, recording, job) = call_of(place, person, &agent, &phone_number).await;
         let ids = BTreeMap::from([
             ("AgentId", agent),
             ("ApiKeyId", key),
             ("CallId", call),
+            ("CarrierAccountId", carrier_account),
             ("DeliveryId", delivery),
             ("InvitationId", invitation),
+            ("JobId", job),
             ("OrganisationId", person.organisation.clone()),
             ("PhoneNumberId", phone_number),
             ("ProviderKeyId", provider_key),
@@ -116,8 +143,8 @@ fn plain(value: Value) -> Value {
     }
 }
 
-/// A call with a word said in it and a recording.
-async fn call_of(place: &Place, person: &Person, agent: &str, phone_number: &str) -> (String, String) {
+/// A call with a word said in it, a recording, and a job about that.
+async fn call_of(place: &Place, person: &Person, agent: &str, phone_number: &str) -> (String, String, String) {
     let store = place.open().await;
     let tenant: OrganisationId = person.organisation.parse().expect("an id");
     let new = NewCall {
@@ -129,6 +156,7 @@ async fn call_of(place: &Place, person: &Person, agent: &str, phone_number: &str
         from: E164::parse("+919812345678").ok(),
         to: None,
         status: CallStatus::Ringing,
+        variables: serde_json::Map::new(),
     };
     let turn = TranscriptTurn {
         index: 0,
@@ -146,7 +174,11 @@ async fn call_of(place: &Place, person: &Person, agent: &str, phone_number: &str
         let spool_path = "x".to_owned();
         let new = NewRecording { call, node: "n".to_owned(), spool_path, channels: 2, sample_rate_hz: 8_000 };
         let recording = recordings::create(tx, &new, now()).await?.id;
-        Ok::<_, store::Error>((call.to_string(), recording.to_string()))
+        // Of a node that is not there: nobody takes it.
+        let job = match recordings::enqueue_storing(tx, recording, "n", now()).await? {
+            Enqueued::New(job) | Enqueued::Existing(job) => job,
+        };
+        Ok::<_, store::Error>((call.to_string(), recording.to_string(), job.to_string()))
     });
     let made = made.await.expect("made");
     store.close().await;
@@ -285,6 +317,8 @@ both_databases! {
             ("PhoneNumberId", "/api/phone-numbers/"),
             ("CallId", "/api/calls/"),
             ("RecordingId", "/api/recordings/"),
+            ("CarrierAccountId", "/api/carrier-accounts/"),
+            ("JobId", "/api/jobs/"),
             ("WebhookEndpointId", "/api/webhook-endpoints/"),
         ] {
             let answer = asha.get(&server, &format!("{path}{}", hers.ids[kind])).await;

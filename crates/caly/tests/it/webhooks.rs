@@ -146,6 +146,7 @@ both_databases! {
             from: None,
             to: None,
             status: CallStatus::Ringing,
+            variables: serde_json::Map::new(),
         };
         let then = now() - TimeDelta::seconds(calls::RINGING_EXPIRES_AFTER_S + 1);
         let created = world.store.write(world.tenant, "test.call", async |tx| calls::create(tx, &new, then).await);

@@ -4,8 +4,8 @@ use crate::place::{Place, eventually, now};
 use crate::program::Server;
 use audio::wav::Wav;
 use model::{
-    AgentConfig, AgentId, Brain, CallId, CarrierKind, E164, LanguageModelConfig, RecordingStatus, SpeechConfig,
-    TenantId, ToolConfig, TranscriptTurn, TurnTaking,
+    AgentConfig, AgentId, Brain, CallId, CarrierKind, E164, LanguageModelConfig, RecordingSource, RecordingStatus,
+    SpeechConfig, TenantId, ToolConfig, TranscriptTurn, TurnTaking,
 };
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -81,6 +81,7 @@ pub(crate) fn transferring() -> AgentConfig {
 /// where the fake vendors are.
 pub(crate) fn talker(words: usize) -> AgentConfig {
     let model = LanguageModelConfig {
+        protocol: model::ModelProtocol::Openai,
         base_url: "{model}".to_owned(),
         model: "fake".to_owned(),
         system_prompt: "You take orders.".to_owned(),
@@ -196,11 +197,12 @@ impl<'a> World<'a> {
         kept.into_iter().rev().filter(|m| about(&m.data)).map(|message| (message.kind, message.data)).collect()
     }
 
-    /// The only recording of a call, once it is stored and nothing is left in the spool, and what its file says.
+    /// The only recording of ours of a call, once it is stored and nothing is left in the spool, and what its file says.
     pub(crate) async fn stored_recording(&self, call: CallId) -> (Recording, Wav) {
         let look = async || {
             let all = self.store.read(self.tenant, "test.recordings", async |tx| recordings::of_call(tx, call).await);
-            let all = all.await.expect("read");
+            let mut all = all.await.expect("read");
+            all.retain(|recording| recording.source == RecordingSource::Own);
             assert_eq!(all.len(), 1, "{all:?}");
             all.into_iter().find(|r| r.status == RecordingStatus::Ready && self.place.files("spool").is_empty())
         };

@@ -5,10 +5,13 @@ use identity::one_time_code::{OneTimeCode, Purpose};
 use identity::{Passwords, ResetToken, Verdict};
 use jobs::{Context, Runner};
 use model::{AuditKind, EmailAddress, Mail, MailKind};
+use providers::carrier_file::{CarrierFiles, FileLimits, FileSettings};
 use providers::egress::{Allowed, Egress};
+use providers::exotel::ExotelClient;
 use providers::http::{Http, HttpSettings};
 use providers::mail::{Mailer, SmtpSettings, SmtpTls};
 use providers::objects::{ObjectSettings, Objects};
+use providers::resilience::Targets;
 use secrecy::SecretString;
 use std::sync::{Arc, Mutex};
 use store::audit::AuditFilter;
@@ -54,6 +57,12 @@ impl World {
         let http = Http::new(&HttpSettings::default()).expect("a client");
         let passwords = Passwords::new();
         let shared = clock.clone();
+        let files = FileSettings {
+            folder: folder.path().join("fetched"),
+            hosts: Vec::new(),
+            allowed: Allowed::LoopbackToo,
+            limits: FileLimits::default(),
+        };
         let context = Context {
             store: store.clone(),
             objects: Objects::open(&ObjectSettings::Local { folder: folder.path().join("objects") }, &http)
@@ -61,6 +70,10 @@ impl World {
             clock: Arc::new(move || *shared.lock().expect("no holder panics")),
             mailer: Mailer::smtp(settings).expect("settings"),
             egress: Egress::new(&http, Allowed::LoopbackToo).expect("a client"),
+            carrier_files: CarrierFiles::new(&http, &files).expect("a folder"),
+            exotel: ExotelClient::new(&http, None).expect("a client"),
+            targets: Targets::new(),
+            media_url: "wss://caly.example.org".into(),
             passwords: passwords.clone(),
             public_url: "https://caly.example.org".into(),
             audit_keep_days: None,

@@ -7,10 +7,13 @@ use model::{
     AgentConfig, Brain, CallDirection, CallId, CallStatus, CarrierKind, DeliveryState, EmailAddress, EventKind, Role,
     TenantId, WebhookEndpointId,
 };
+use providers::carrier_file::{CarrierFiles, FileLimits, FileSettings};
 use providers::egress::{Allowed, Egress};
+use providers::exotel::ExotelClient;
 use providers::http::{Http, HttpSettings};
 use providers::mail::{Mailer, SmtpSettings, SmtpTls};
 use providers::objects::{ObjectSettings, Objects};
+use providers::resilience::Targets;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex};
@@ -74,6 +77,12 @@ impl World {
             extra_roots_pem: None,
             timeout: None,
         };
+        let files = FileSettings {
+            folder: folder.path().join("fetched"),
+            hosts: Vec::new(),
+            allowed: Allowed::LoopbackToo,
+            limits: FileLimits::default(),
+        };
         let context = Context {
             store: store.clone(),
             objects: Objects::open(&ObjectSettings::Local { folder: folder.path().join("objects") }, &http)
@@ -81,6 +90,10 @@ impl World {
             clock: Arc::new(move || *shared.lock().expect("no holder panics")),
             mailer: Mailer::smtp(settings).expect("settings"),
             egress: Egress::new(&http, Allowed::LoopbackToo).expect("a client"),
+            carrier_files: CarrierFiles::new(&http, &files).expect("a folder"),
+            exotel: ExotelClient::new(&http, None).expect("a client"),
+            targets: Targets::new(),
+            media_url: "wss://caly.example.org".into(),
             passwords: Passwords::new(),
             public_url: "https://caly.example.org".into(),
             audit_keep_days: None,
@@ -129,6 +142,7 @@ impl World {
                 from: model::E164::parse("+919876543210").ok(),
                 to: None,
                 status: CallStatus::Ringing,
+                variables: serde_json::Map::new(),
             };
             Ok::<_, store::Error>(calls::create(tx, &new, now).await?.into_call().id)
         });
@@ -219,6 +233,44 @@ async fn a_calls_events_arrive_signed_in_order_and_once() {
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1), "{delivery:?}");
         assert_eq!((delivery.last_status, delivery.last_error), (Some(204), None));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_transcript_has_come_is_told_and_never_what_was_said() {
+    let world = World::new().await;
+    let receiver = Receiver::start(Reply::status(204)).await;
+    world.endpoint(&receiver.url("/all"), &[], 1).await;
+    world.endpoint(&receiver.url("/transcripts"), &[EventKind::TranscriptUpdated], 2).await;
+    world.endpoint(&receiver.url("/analyses"), &[EventKind::CallAnalyzed], 3).await;
+    let call = world.call("sid-1").await;
+    let now = world.now();
+    let pushed = world.store.write(world.tenant, "test.push", async |tx| {
+        for (kind, turns) in [("transcript.updated", 2), ("transcript.updated", 5), ("call.analyzed", 0)] {
+            // More than there should be: whoever pushes it, it does not leave.
+            let data = json!({ "call_id": call, "turns": turns, "text": "my card is", "collected": { "a": "b" } });
+            let Value::Object(data) = data else { panic!("an object") };
+            outbox::push(tx, kind, data, now).await?;
+        }
+        Ok::<_, store::Error>(())
+    });
+    pushed.await.expect("pushed");
+    world.run().await;
+    let told = |path: &str| receiver.received_at(path).iter().map(|one| one.json()).collect::<Vec<_>>();
+    assert_eq!(told("/all").len(), 3);
+    let transcripts: Vec<Value> = told("/transcripts").into_iter().map(|one| one["data"].clone()).collect();
+    assert_eq!(
+        transcripts,
+        [
+            json!({ "call_id": call, "turns": 2, "last_index": 1 }),
+            json!({ "call_id": call, "turns": 5, "last_index": 4 }),
+        ]
+    );
+    let analyses = told("/analyses");
+    assert_eq!(analyses.len(), 1);
+    let data = analyses[0]["data"].as_object().expect("an object");
+    assert_eq!((data.len(), &data["call_id"]), (2, &json!(call)));
+    assert_eq!((&data["call"]["id"], &data["call"]["from"]), (&json!(call), &json!("+919876543210")));
+    assert!(data["call"].get("data").is_none() && data["call"].get("ended_reason").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,3 +2,7 @@
 
 mod errands;
 mod events;
+mod fetch_recording;
+mod follow_call;
+mod place_call;
+mod s3_outage;

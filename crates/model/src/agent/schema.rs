@@ -23,11 +23,7 @@ impl PartialSchema for Brain {
         OneOfBuilder::new()
             .description(Some("What decides the agent's answers."))
             .item(form("flow", "A flow: a graph of steps, no language model.", flow))
-            .item(form(
-                "language-model",
-                "A language model behind an OpenAI-compatible API.",
-                object::<LanguageModelConfig>(),
-            ))
+            .item(form("language-model", "A language model behind an API.", object::<LanguageModelConfig>()))
             .into()
     }
 }

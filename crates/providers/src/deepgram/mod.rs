@@ -3,18 +3,19 @@
 //! Sources: developers.deepgram.com/reference/speech-to-text/listen-streaming, …/docs/live-streaming-audio,
 //! …/docs/finalize, …/docs/audio-keep-alive, …/docs/recovering-from-connection-errors-and-timeouts-when-live-streaming-audio.
 
-mod connection;
-mod session;
+mod dialect;
 mod utterance;
 
 use crate::http::Http;
+use crate::live::{Address, Plan, RECONNECT_FIRST_WAIT, Session};
 use crate::transcriber::{AudioWanted, INPUT_QUEUE, OUTPUT_QUEUE, Transcriber, TranscriberOptions, TranscriberStream};
 use crate::{BoxFuture, Error, ErrorKind};
-use connection::Address;
-use secrecy::SecretString;
-use session::Session;
+use dialect::{Deepgram, VENDOR};
+use http::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use utterance::Utterance;
 use wire::deepgram::{Endpointing, ListenOptions, language_code};
 
 /// Name of this provider.
@@ -26,22 +27,6 @@ pub const LISTEN_URL: &str = "wss://api.deepgram.com/v1/listen";
 pub const FINALIZE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// A `KeepAlive` after so much silence of ours; they close after 10 s.
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
-/// A ping when nothing was heard for so long.
-pub const PING_AFTER: Duration = Duration::from_secs(10);
-/// Nothing heard for so long, not even the answer to the ping: the connection is dead.
-pub const DEAD_AFTER: Duration = Duration::from_secs(20);
-/// Audio kept to be sent again after a break, in seconds: what has no final text yet. Final text comes every 3 to 5 s.
-pub const REPLAY_S: u32 = 10;
-/// Tries to connect again after a break.
-pub const RECONNECT_TRIES: u32 = 3;
-/// Upper end of the wait before the first try; doubles each time. The caller may be speaking.
-pub const RECONNECT_FIRST_WAIT: Duration = Duration::from_millis(200);
-/// Breaks of one call that are mended. More is a vendor or a line that is down.
-pub const RECONNECTS_PER_CALL_MAX: u32 = 20;
-/// Longest wait until a message of ours is taken by the socket.
-pub const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most audio in one message, in bytes: 1 s at 16 kHz. Larger ones would keep `Finalize` waiting behind them.
-pub const SEND_BYTES_MAX: usize = 32_000;
 
 /// How to reach Deepgram and what to ask of it.
 #[derive(Clone, Debug)]
@@ -106,7 +91,8 @@ impl DeepgramTranscriber {
             smart_format: false,
             keyterms: self.settings.keyterms.clone(),
         };
-        Address::new(&self.http, &self.settings.listen_url, &self.settings.key, &query.query())
+        let key = (AUTHORIZATION, format!("Token {}", self.settings.key.expose_secret().trim()));
+        Address::new(&VENDOR, &self.http, &self.settings.listen_url, &query.query(), key)
     }
 }
 
@@ -128,8 +114,15 @@ impl Transcriber for DeepgramTranscriber {
             let socket = address.connect().await?;
             let (input, input_receiver) = mpsc::channel(INPUT_QUEUE);
             let (output_sender, output) = mpsc::channel(OUTPUT_QUEUE);
-            let session = Session::new(address, &self.settings, options.sample_rate_hz, input_receiver, output_sender);
-            tokio::spawn(session.run(socket));
+            let plan = Plan {
+                address,
+                finalize_timeout: self.settings.finalize_timeout,
+                keep_alive_every: self.settings.keep_alive_every,
+                reconnect_first_wait: self.settings.reconnect_first_wait,
+                resampler: None,
+            };
+            let dialect = Deepgram { utterance: Utterance::new(options.sample_rate_hz) };
+            tokio::spawn(Session::new(plan, dialect, input_receiver, output_sender).run(socket));
             Ok(TranscriberStream { input, output })
         })
     }

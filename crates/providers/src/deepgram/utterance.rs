@@ -4,8 +4,7 @@
 //! A result says which piece of the stream it is about. That decides whether it belongs to this utterance, which
 //! audio need not be sent again after a break, and which `Finalize` it answers.
 
-use super::REPLAY_S;
-use model::limits::TURN_TEXT_BYTES_MAX;
+use crate::live::{Answer, Replay, join};
 use std::collections::VecDeque;
 use tokio::time::Instant;
 use wire::deepgram::Results;
@@ -14,17 +13,6 @@ use wire::deepgram::Results;
 const NEAR_MS: u64 = 100;
 /// Requests kept that were not answered, so that a late answer is not taken for the answer to the next.
 const REQUESTS_MAX: usize = 8;
-
-/// Text for the call.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Words so far.
-    Partial(String),
-    /// The answer to a request.
-    Final { work: u64, text: String },
-    /// A request without an answer, and without any sign that the audio was looked at.
-    Silent { work: u64 },
-}
 
 #[derive(Debug)]
 struct Request {
@@ -37,11 +25,7 @@ struct Request {
 
 #[derive(Debug)]
 pub(super) struct Utterance {
-    sample_rate_hz: u64,
-    /// Samples the call has given so far.
-    given: u64,
-    /// Up to here the text is final, or nobody wants it.
-    settled: u64,
+    audio: Replay,
     /// The utterance begins here.
     begin: u64,
     /// Position of the first sample that the present connection got.
@@ -51,45 +35,33 @@ pub(super) struct Utterance {
     /// Some result came for this utterance.
     heard: bool,
     requests: VecDeque<Request>,
-    replay: VecDeque<Vec<i16>>,
-    replay_samples: u64,
 }
 
 impl Utterance {
     pub(super) fn new(sample_rate_hz: u32) -> Self {
         Self {
-            sample_rate_hz: u64::from(sample_rate_hz),
-            given: 0,
-            settled: 0,
+            audio: Replay::new(sample_rate_hz),
             begin: 0,
             base: 0,
             fixed: String::new(),
             open: String::new(),
             heard: false,
             requests: VecDeque::new(),
-            replay: VecDeque::new(),
-            replay_samples: 0,
         }
     }
 
     /// Audio that was (or, while there is no connection, will be) sent.
     pub(super) fn audio(&mut self, pcm: Vec<i16>) {
-        self.given += pcm.len() as u64;
-        self.replay_samples += pcm.len() as u64;
-        self.replay.push_back(pcm);
-        let most = u64::from(REPLAY_S) * self.sample_rate_hz;
-        self.trim(self.settled.max(self.given.saturating_sub(most)));
+        self.audio.push(pcm);
     }
 
     /// The audio so far is of no interest any more. Unanswered requests are void.
     pub(super) fn discard(&mut self) {
-        self.begin = self.given;
-        self.settled = self.given;
+        self.begin = self.audio.given();
+        self.audio.forget();
         self.fixed.clear();
         self.open.clear();
         self.heard = false;
-        self.replay.clear();
-        self.replay_samples = 0;
         for request in &mut self.requests {
             request.over = true;
         }
@@ -100,7 +72,7 @@ impl Utterance {
         if self.requests.len() == REQUESTS_MAX {
             self.requests.pop_front();
         }
-        self.requests.push_back(Request { work, at: self.given, due, over: false });
+        self.requests.push_back(Request { work, at: self.audio.given(), due, over: false });
     }
 
     /// When the next request is overdue.
@@ -136,8 +108,7 @@ impl Utterance {
         let (start, end) = (self.position(result.start_s), self.position(result.end_s()));
         let text = self.text_of(result, start, end);
         if result.is_final {
-            self.settled = self.settled.max(end.min(self.given));
-            self.trim(self.settled);
+            self.audio.settle(end);
         }
         if end > self.begin {
             self.heard = true;
@@ -160,11 +131,8 @@ impl Utterance {
 
     /// A new connection: gives what has to be sent again, oldest first. Its time begins there.
     pub(super) fn replay(&mut self) -> Vec<i16> {
-        let first = self.given - self.replay_samples;
-        let skip = usize::try_from(self.settled.saturating_sub(first)).unwrap_or(usize::MAX);
-        let mut pcm: Vec<i16> = self.replay.iter().flatten().copied().collect();
-        pcm.drain(..skip.min(pcm.len()));
-        self.base = self.given - pcm.len() as u64;
+        let pcm = self.audio.again();
+        self.base = self.audio.given() - pcm.len() as u64;
         self.open.clear();
         pcm
     }
@@ -176,12 +144,11 @@ impl Utterance {
     }
 
     fn position(&self, seconds: f64) -> u64 {
-        // A float cast saturates; nonsense becomes a position at one of the ends.
-        self.base.saturating_add((seconds * self.sample_rate_hz as f64).round() as u64)
+        self.base.saturating_add(self.audio.samples_in_s(seconds))
     }
 
     fn near(&self) -> u64 {
-        self.sample_rate_hz * NEAR_MS / 1_000
+        self.audio.samples_in_ms(NEAR_MS)
     }
 
     /// The part of a result's text that belongs to this utterance.
@@ -212,30 +179,6 @@ impl Utterance {
             out.push(Answer::Final { work: request.work, text: text.clone() });
         }
     }
-
-    /// Lets go of audio before `until`, by whole messages.
-    fn trim(&mut self, until: u64) {
-        while let Some(first) = self.replay.front() {
-            let len = first.len() as u64;
-            if self.given - self.replay_samples + len > until {
-                return;
-            }
-            self.replay_samples -= len;
-            self.replay.pop_front();
-        }
-    }
-}
-
-/// Adds words with a space between, as far as there is room.
-fn join(text: &mut String, more: &str) {
-    let more = more.trim();
-    if more.is_empty() || text.len() + more.len() >= TURN_TEXT_BYTES_MAX {
-        return;
-    }
-    if !text.is_empty() {
-        text.push(' ');
-    }
-    text.push_str(more);
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::cache::{BYTES_MAX, Cache, Key};
 use super::clauses::clauses;
 use super::hibari::{Hibari, VOICE};
 use super::pool::InferencePool;
-use crate::speaker::{CHUNK_QUEUE, SpeakRequest, Speaker, TEXT_BYTES_MAX};
+use crate::speaker::{CHUNK_QUEUE, SpeakRequest, Speaker, SpeechChunk, TEXT_BYTES_MAX};
 use crate::{Error, ErrorKind};
 use language::{Tongue, speakable};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ impl BuiltinSpeaker {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn work(self, request: SpeakRequest, chunks: mpsc::Sender<Result<Vec<i16>, Error>>) {
+    async fn work(self, request: SpeakRequest, chunks: mpsc::Sender<Result<SpeechChunk, Error>>) {
         let said = tokio::select! {
             said = self.say(request, &chunks) => said,
             // Barge-in: what waits for a thread is taken back.
@@ -49,7 +49,7 @@ impl BuiltinSpeaker {
         }
     }
 
-    async fn say(&self, request: SpeakRequest, chunks: &mpsc::Sender<Result<Vec<i16>, Error>>) -> Result<(), Error> {
+    async fn say(&self, request: SpeakRequest, chunks: &mpsc::Sender<Result<SpeechChunk, Error>>) -> Result<(), Error> {
         check(&request)?;
         let sample_rate_hz = request.sample_rate_hz;
         let key = Key { text: request.text, voice: VOICE, sample_rate_hz };
@@ -76,7 +76,7 @@ impl Speaker for BuiltinSpeaker {
         PROVIDER
     }
 
-    fn speak(&self, request: SpeakRequest) -> mpsc::Receiver<Result<Vec<i16>, Error>> {
+    fn speak(&self, request: SpeakRequest) -> mpsc::Receiver<Result<SpeechChunk, Error>> {
         let (sender, receiver) = mpsc::channel(CHUNK_QUEUE);
         tokio::spawn(self.clone().work(request, sender));
         receiver
@@ -96,9 +96,13 @@ fn check(request: &SpeakRequest) -> Result<(), Error> {
 }
 
 /// Hands a sound out. The queue holds it back when the call has enough.
-async fn send(sound: &[i16], sample_rate_hz: u32, chunks: &mpsc::Sender<Result<Vec<i16>, Error>>) -> Result<(), Error> {
+async fn send(
+    sound: &[i16],
+    sample_rate_hz: u32,
+    chunks: &mpsc::Sender<Result<SpeechChunk, Error>>,
+) -> Result<(), Error> {
     for chunk in sound.chunks((sample_rate_hz * CHUNK_MS / 1000) as usize) {
-        if chunks.send(Ok(chunk.to_vec())).await.is_err() {
+        if chunks.send(Ok(chunk.to_vec().into())).await.is_err() {
             break;
         }
     }

@@ -114,7 +114,7 @@ impl ObjectError {
 
 /// A client error other than "too many requests" and "request timeout", by the library's wording of a status.
 fn is_refusal(text: &str) -> bool {
-    text.contains("status 4") && !text.contains("status 429") && !text.contains("status 408")
+    text.contains("status code: 4") && !text.contains("status code: 429") && !text.contains("status code: 408")
 }
 
 impl fmt::Display for ObjectError {

@@ -1,6 +1,7 @@
 //! Names of objects. Made by us; a stored one is checked again before it is used.
 
 use super::{ObjectError, ObjectErrorKind};
+use crate::carrier_file::AudioFormat;
 use model::{CallId, TenantId};
 use object_store::path::Path as StorePath;
 use std::fmt;
@@ -17,6 +18,14 @@ impl ObjectKey {
     #[must_use]
     pub fn recording(tenant: TenantId, day: chrono::NaiveDate, call: CallId) -> Self {
         Self(format!("recordings/{tenant}/{}/{call}.wav", day.format("%Y/%m/%d")))
+    }
+
+    /// Where the carrier's recording of a call is kept, beside our own: `….mp3` becomes
+    /// `recordings/{tenant}/{yyyy}/{mm}/{dd}/{call}-carrier.mp3`.
+    #[must_use]
+    pub fn carrier_recording(tenant: TenantId, day: chrono::NaiveDate, call: CallId, format: AudioFormat) -> Self {
+        let ends = format.extension();
+        Self(format!("recordings/{tenant}/{}/{call}-carrier.{ends}", day.format("%Y/%m/%d")))
     }
 
     /// A key that was stored before.

@@ -2,7 +2,7 @@
 
 use super::{Deadlines, Endpoint};
 use crate::http::{Http, transport_error};
-use crate::speaker::{CHUNK_QUEUE, SpeakRequest, Speaker, TEXT_BYTES_MAX};
+use crate::speaker::{CHUNK_QUEUE, SpeakRequest, Speaker, SpeechChunk, TEXT_BYTES_MAX};
 use crate::{Error, ErrorKind};
 use audio::resample::Resampler;
 use reqwest::header::CONTENT_TYPE;
@@ -96,7 +96,7 @@ impl Speaker for OpenAiSpeaker {
         NAME
     }
 
-    fn speak(&self, request: SpeakRequest) -> mpsc::Receiver<Result<Vec<i16>, Error>> {
+    fn speak(&self, request: SpeakRequest) -> mpsc::Receiver<Result<SpeechChunk, Error>> {
         let (out, receiver) = mpsc::channel(CHUNK_QUEUE);
         if request.text.trim().is_empty() {
             return receiver;
@@ -127,7 +127,7 @@ impl Speaker for OpenAiSpeaker {
 
 /// One sentence under way.
 struct Speech<'a> {
-    out: &'a mpsc::Sender<Result<Vec<i16>, Error>>,
+    out: &'a mpsc::Sender<Result<SpeechChunk, Error>>,
     bytes: PcmBytes,
     resampler: Resampler,
     read: Vec<i16>,
@@ -137,7 +137,7 @@ struct Speech<'a> {
 }
 
 impl<'a> Speech<'a> {
-    fn new(out: &'a mpsc::Sender<Result<Vec<i16>, Error>>, sample_rate_hz: u32) -> Self {
+    fn new(out: &'a mpsc::Sender<Result<SpeechChunk, Error>>, sample_rate_hz: u32) -> Self {
         Self {
             out,
             bytes: PcmBytes::new(),
@@ -187,13 +187,13 @@ impl<'a> Speech<'a> {
             let rest = self.ready.split_off(self.ready.len().min(whole));
             let chunk = std::mem::replace(&mut self.ready, rest);
             // Failing means that nobody listens; the task is about to be cancelled.
-            let _ = self.out.send(Ok(chunk)).await;
+            let _ = self.out.send(Ok(chunk.into())).await;
         }
     }
 
     async fn send_rest(&mut self) {
         if !self.ready.is_empty() {
-            let _ = self.out.send(Ok(std::mem::take(&mut self.ready))).await;
+            let _ = self.out.send(Ok(std::mem::take(&mut self.ready).into())).await;
         }
     }
 }

@@ -94,7 +94,7 @@ async fn spoken(text: &str, sample_rate_hz: u32) -> Result<Vec<Vec<i16>>, Error>
     });
     let mut chunks = Vec::new();
     while let Some(chunk) = receiver.recv().await {
-        chunks.push(chunk?);
+        chunks.push(chunk?.pcm);
     }
     Ok(chunks)
 }
@@ -181,7 +181,7 @@ async fn a_second_speaker_says_the_same_and_the_second_time_costs_nothing() {
         });
         let mut pcm = Vec::new();
         while let Some(chunk) = receiver.recv().await {
-            pcm.extend(chunk.unwrap());
+            pcm.extend(chunk.unwrap().pcm);
         }
         said.push(pcm);
     }
@@ -224,7 +224,10 @@ async fn a_stream_answers_the_newest_request_and_forgets_on_discard() {
     let text = loop {
         match stream.output.recv().await.unwrap() {
             TranscriberOutput::Final { work: 3, text } => break text,
-            TranscriberOutput::Final { .. } | TranscriberOutput::Partial { .. } => {}
+            TranscriberOutput::Final { .. }
+            | TranscriberOutput::Partial { .. }
+            | TranscriberOutput::EndOfUtterance { .. }
+            | TranscriberOutput::Language { .. } => {}
             TranscriberOutput::Failed { error, .. } => panic!("{error}"),
         }
     };

@@ -1,9 +1,17 @@
 //! Our clients of other people's services, against fakes that are as strict, over real sockets.
 
+mod anthropic;
+mod aura;
+mod cartesia;
 mod chat;
+mod elevenlabs;
+mod language_models;
 mod objects;
+mod sarvam;
 mod speech;
 mod transcription;
+mod transcriptions;
+mod voices;
 
 use providers::http::{Http, HttpSettings};
 use secrecy::SecretString;

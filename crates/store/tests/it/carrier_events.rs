@@ -1,12 +1,13 @@
 //! Reports of carriers: each once, in any order, and what they leave a call with.
 
-use crate::database::{Tenant, TestDatabase, at, both_databases, object};
-use model::{CallId, CallStatus};
+use crate::database::{Tenant, TestDatabase, agent_config, at, both_databases, object, owner};
+use chrono::{DateTime, Duration, Utc};
+use model::{AgentConfig, CallId, CallStatus, EndedReason, RecordingSource, RecordingStatus};
 use serde_json::json;
 use store::calls::{Call, CarrierWord};
 use store::carrier_events::{self, NewCarrierEvent, Taken};
 use store::phone_numbers::{self, BasicProof, WebhookProofs};
-use store::{Error, calls};
+use store::{Error, PageRequest, agents, calls, jobs, recordings};
 
 const RECORDING: &str = "https://recordings.exotel.com/a/b.mp3";
 
@@ -23,6 +24,13 @@ async fn take(
 
 fn status(status: CallStatus) -> CarrierWord<'static> {
     CarrierWord { status: Some(status), ..CarrierWord::default() }
+}
+
+/// When recordings are to be fetched.
+async fn fetches(db: &TestDatabase) -> Result<Vec<DateTime<Utc>>, Error> {
+    let all = db.system(async |tx| jobs::list(tx, None, None, PageRequest::default()).await).await?.items;
+    assert!(all.iter().all(|job| job.name == recordings::FETCH_JOB));
+    Ok(all.into_iter().map(|job| job.run_at).collect())
 }
 
 /// What the carrier said, of the row.
@@ -133,6 +141,10 @@ both_databases! {
         assert!(first_time(&ours, 1, 0).await?);
         assert!(!first_time(&ours, 1, 1).await?);
         assert!(first_time(&ours, 2, 1).await?);
+        let came_before = async |tenant: &Tenant, key: u8| {
+            db.read(tenant.id, async |tx| carrier_events::came_before(tx, [key; 32]).await).await
+        };
+        assert!(came_before(&ours, 1).await? && !came_before(&theirs, 1).await? && !came_before(&ours, 9).await?);
         assert!(first_time(&theirs, 1, 1).await?);
         // What its transaction did not keep may come again.
         let undone: Result<(), Error> = db.write(ours.id, async |tx| {
@@ -166,6 +178,131 @@ both_databases! {
         let none = WebhookProofs { basic: None, addresses: Vec::new(), ..proofs };
         let refused = db.write(tenant.id, async |tx| phone_numbers::set_webhook_proofs(tx, id, &none).await).await;
         assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+        Ok(())
+    }
+
+    async fn a_report_of_a_recording_has_it_fetched_once(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let call = db.call(&tenant, "sid-1", at(0)).await?.id;
+        db.write(tenant.id, async |tx| calls::begin_media(tx, call, &owner("a", 1), at(1), Duration::seconds(30)).await)
+            .await?;
+        let recorded = CarrierWord { recording_url: Some(RECORDING), ..status(CallStatus::Completed) };
+        take(db, &tenant, call, 1, status(CallStatus::Completed)).await?;
+        assert!(fetches(db).await?.is_empty());
+        take(db, &tenant, call, 2, recorded).await?;
+        assert_eq!(fetches(db).await?, [at(2 + 30)], "half a minute after it came");
+        take(db, &tenant, call, 2, recorded).await?;
+        take(db, &tenant, call, 3, CarrierWord { recording_due_at: Some(at(400)), ..recorded }).await?;
+        assert_eq!(fetches(db).await?, [at(2 + 30)], "once");
+        let recordings = db.read(tenant.id, async |tx| recordings::of_call(tx, call).await).await?;
+        let kinds: Vec<_> = recordings.iter().map(|r| (r.source, r.status)).collect();
+        assert_eq!(kinds, [(RecordingSource::Carrier, RecordingStatus::Awaited)]);
+        Ok(())
+    }
+
+    async fn a_recording_is_looked_for_when_the_carrier_says_it_is_there(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let call = db.call(&tenant, "sid-1", at(0)).await?.id;
+        let due = CarrierWord { recording_due_at: Some(at(330)), ..status(CallStatus::InProgress) };
+        take(db, &tenant, call, 1, due).await?;
+        assert!(fetches(db).await?.is_empty());
+        take(db, &tenant, call, 2, CarrierWord { recording_url: Some(RECORDING), ..CarrierWord::default() }).await?;
+        assert_eq!(fetches(db).await?, [at(330)], "said before");
+        Ok(())
+    }
+
+    async fn a_recording_is_looked_for_within_an_hour_whatever_the_carrier_says(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let call = db.call(&tenant, "sid-1", at(0)).await?.id;
+        let far = CarrierWord {
+            recording_url: Some(RECORDING),
+            recording_due_at: Some(at(90_000)),
+            ..status(CallStatus::InProgress)
+        };
+        take(db, &tenant, call, 1, far).await?;
+        assert_eq!(fetches(db).await?, [at(3_601)]);
+        assert_eq!(db.get_call(&tenant, call).await?.carrier_recording_due_at, Some(at(3_601)));
+        Ok(())
+    }
+
+    async fn another_address_brings_a_recording_back_that_was_given_up(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let call = db.call(&tenant, "sid-1", at(0)).await?.id;
+        let recorded = CarrierWord { recording_url: Some("http://nowhere/a"), ..status(CallStatus::InProgress) };
+        take(db, &tenant, call, 1, recorded).await?;
+        let elsewhere = CarrierWord { recording_url: Some(RECORDING), ..CarrierWord::default() };
+        let stands = async || {
+            let all = db.read(tenant.id, async |tx| recordings::of_call(tx, call).await).await?;
+            Ok::<_, Error>((all[0].id, all[0].status))
+        };
+        // The job ends with its recording.
+        let lose = async |id| {
+            db.system(async |tx| {
+                for job in jobs::claim(tx, &["default"], "a", at(9_999), Duration::seconds(9), 9).await? {
+                    jobs::dead(tx, job.id, "a", "refused", at(9_999)).await?;
+                }
+                recordings::failed(tx.tenant(tenant.id).await?, id, "refused", at(9)).await
+            })
+            .await
+        };
+        let (id, _) = stands().await?;
+        assert!(lose(id).await?);
+        take(db, &tenant, call, 2, recorded).await?;
+        assert_eq!((stands().await?, fetches(db).await?.len()), ((id, RecordingStatus::Failed), 1), "where it was");
+        take(db, &tenant, call, 3, elsewhere).await?;
+        assert_eq!((stands().await?, fetches(db).await?.len()), ((id, RecordingStatus::Awaited), 2));
+        // While it is awaited its job reads the new address by itself.
+        take(db, &tenant, call, 4, recorded).await?;
+        assert_eq!((stands().await?, fetches(db).await?.len()), ((id, RecordingStatus::Awaited), 2));
+        Ok(())
+    }
+
+    async fn without_a_conversation_nothing_is_fetched(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        for (n, (said, media, fetched)) in [
+            (CallStatus::Busy, false, false),
+            (CallStatus::NoAnswer, false, false),
+            (CallStatus::Failed, false, false),
+            (CallStatus::Canceled, false, false),
+            (CallStatus::Completed, false, false),
+            (CallStatus::InProgress, false, true),
+            (CallStatus::Ringing, false, true),
+            (CallStatus::Completed, true, true),
+            // It broke, and what was said until then is recorded.
+            (CallStatus::Failed, true, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let call = db.call(&tenant, &format!("sid-{n}"), at(0)).await?.id;
+            if media {
+                let (me, lease) = (owner("a", 1), Duration::seconds(30));
+                db.write(tenant.id, async |tx| {
+                    calls::begin_media(tx, call, &me, at(1), lease).await?;
+                    let end = EndedReason::CarrierLost;
+                    calls::finish(tx, call, end, at(9), 8_000, &object(json!({}))).await
+                })
+                .await?;
+            }
+            take(db, &tenant, call, 1, CarrierWord { recording_url: Some(RECORDING), ..status(said) }).await?;
+            let recordings = db.read(tenant.id, async |tx| recordings::of_call(tx, call).await).await?;
+            assert_eq!(!recordings.is_empty(), fetched, "{said}, media: {media}");
+        }
+        assert_eq!(fetches(db).await?.len(), 4);
+        Ok(())
+    }
+
+    async fn an_agent_that_wants_no_recordings_has_none_fetched(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let config = AgentConfig { record: false, ..agent_config("Namaste") };
+        db.write(tenant.id, async |tx| agents::update(tx, tenant.agent, "Asha", &config, at(0)).await.map(|_| ())).await?;
+        let call = db.call(&tenant, "sid-1", at(0)).await?.id;
+        let recorded = CarrierWord { recording_url: Some(RECORDING), ..status(CallStatus::InProgress) };
+        assert_eq!(take(db, &tenant, call, 1, recorded).await?, Taken::Noted);
+        assert!(fetches(db).await?.is_empty());
+        let recordings = db.read(tenant.id, async |tx| recordings::of_call(tx, call).await).await?;
+        assert_eq!(recordings, []);
+        assert_eq!(said(&db.get_call(&tenant, call).await?).3, Some(RECORDING), "what was said is kept");
         Ok(())
     }
 }

@@ -307,6 +307,7 @@ impl Tenant {
             from: Some(phone("+919812345678")),
             to: Some(self.number.number.clone()),
             status: CallStatus::Ringing,
+            variables: serde_json::Map::new(),
         }
     }
 }

@@ -286,4 +286,37 @@ both_databases! {
         assert_eq!(kept.items.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["call.ended"]);
         Ok(())
     }
+
+    async fn a_frequent_message_is_kept_only_when_somebody_wants_it(db) {
+        let tenant = db.tenant("+918037091588").await?;
+        let push = async |kind: EventKind| {
+            let data = object(json!({ "call_id": "x" }));
+            let pushed = db.write(tenant.id, async |tx| outbox::push_if_wanted(tx, kind, data, at(5)).await).await?;
+            Ok::<_, Error>(pushed.is_some())
+        };
+        assert!(!push(EventKind::CallEnded).await?, "nobody listens");
+        let chosen = endpoint(db, &tenant).await?;
+        assert!(push(EventKind::CallEnded).await?);
+        assert!(!push(EventKind::TranscriptUpdated).await?, "not chosen");
+        let secret = secret("whsec_0123456789abcdef");
+        let all = EndpointSettings { events: &[], ..SETTINGS };
+        let all = db.write(tenant.id, async |tx| webhook_endpoints::create(tx, &all, &secret, at(0)).await).await?;
+        assert!(push(EventKind::TranscriptUpdated).await?, "one wants all");
+        for id in [all.id, chosen.id] {
+            let reason = DisabledReason::ByHand;
+            db.write(tenant.id, async |tx| webhook_endpoints::disable(tx, id, reason, at(6)).await).await?;
+            assert!(!push(EventKind::TranscriptUpdated).await?, "disabled");
+        }
+        assert!(!push(EventKind::CallEnded).await?, "disabled");
+        let other = db.tenant("+918037091589").await?;
+        let (kind, data) = (EventKind::CallEnded, object(json!({})));
+        let theirs = db.write(other.id, async |tx| outbox::push_if_wanted(tx, kind, data, at(5)).await).await?;
+        assert_eq!(theirs, None, "another tenant's endpoints do not count");
+        let kept = db.read(tenant.id, async |tx| outbox::list(tx, PageRequest::default()).await).await?.items;
+        let mut kinds: Vec<_> = kept.iter().map(|message| message.kind.as_str()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["call.ended", "transcript.updated"]);
+        assert_eq!(kept[0].data, object(json!({ "call_id": "x" })));
+        Ok(())
+    }
 }

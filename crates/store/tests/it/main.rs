@@ -5,6 +5,7 @@
 mod api_keys;
 mod audit;
 mod calls;
+mod carrier_accounts;
 mod carrier_events;
 mod codes;
 mod configuration;
@@ -17,6 +18,8 @@ mod lists;
 mod memberships;
 mod migrations;
 mod nouns;
+mod outgoing;
+mod own_jobs;
 mod recordings;
 mod row_security;
 mod sessions;

@@ -3,7 +3,7 @@
 use crate::database::{
     Tenant, TestDatabase, admin_url, agent_config, at, config, keys, object, phone, random, with_database,
 };
-use model::{OrganisationId, TenantId, TranscriptTurn, TurnRole};
+use model::{CarrierKind, OrganisationId, TenantId, TranscriptTurn, TurnRole};
 use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use store::audit::{self, AuditKind, NewAuditEvent, Severity};
 use store::call_events::NewCallEvent;
 use store::calls::CarrierWord;
+use store::carrier_accounts::NewCarrierAccount;
 use store::carrier_events::NewCarrierEvent;
 use store::deliveries::{self, NewDelivery};
 use store::jobs::{self, NewJob};
@@ -19,8 +20,8 @@ use store::provider_keys::{self, NewProviderKey};
 use store::recordings::NewRecording;
 use store::webhook_endpoints::{self, EndpointSettings};
 use store::{
-    Error, PageRequest, Store, StoreConfig, agents, call_events, carrier_events, idempotency, organisations, outbox,
-    recordings, stream_tokens, turns,
+    Error, PageRequest, Store, StoreConfig, agents, call_events, carrier_accounts, carrier_events, idempotency,
+    organisations, outbox, recordings, stream_tokens, turns,
 };
 
 const ROLES: [&str; 3] = ["caly_keeper", "caly_system", "caly_tenant"];
@@ -105,6 +106,15 @@ async fn fill(db: &TestDatabase, tenant: &Tenant, n: u8) -> Result<(), Error> {
         jobs::enqueue(tx, &job, at(1)).await?;
         idempotency::begin(tx, "x", "x", [n; 32], at(1)).await?;
         provider_keys::create(tx, &NewProviderKey { provider: "x", label: "x", key: &key }, at(1)).await?;
+        let account = NewCarrierAccount {
+            carrier: CarrierKind::Exotel,
+            account_id: "x",
+            region: None,
+            api_key: None,
+            flow_id: None,
+            token: &key,
+        };
+        carrier_accounts::create(tx, &account, at(1)).await?;
         let new = EndpointSettings { url: "https://x.example.org/", description: "", events: &[] };
         let endpoint = webhook_endpoints::create(tx, &new, &key, at(1)).await?.id;
         let event_id = deliveries::new_event_id(at(1))?;

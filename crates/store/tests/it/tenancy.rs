@@ -6,12 +6,13 @@ use model::{CarrierKind, EndedReason, TranscriptTurn, TurnRole};
 use store::audit::AuditFilter;
 use store::call_events::NewCallEvent;
 use store::calls::{CallFilter, NewCall};
+use store::carrier_accounts::{Change, NewCarrierAccount};
 use store::phone_numbers::NewPhoneNumber;
 use store::provider_keys::NewProviderKey;
-use store::recordings::{NewRecording, SpooledFile};
+use store::recordings::{Fetched, NewRecording, SpooledFile};
 use store::{
-    Error, PageRequest, agents, audit, call_events, calls, outbox, phone_numbers, provider_keys, recordings,
-    stream_tokens, turns,
+    Error, PageRequest, agents, audit, call_events, calls, carrier_accounts, outbox, phone_numbers, provider_keys,
+    recordings, stream_tokens, turns,
 };
 
 /// Every listed attempt is refused as if there were nothing.
@@ -80,6 +81,49 @@ both_databases! {
             async |tx| provider_keys::delete(tx, key).await,
         );
         assert_eq!(db.get_call(&theirs, call).await?.started_at, None);
+        Ok(())
+    }
+
+    async fn nor_are_its_orders_accounts_and_fetched_recordings(db) {
+        let ours = db.tenant("+918037091588").await?;
+        let theirs = db.tenant("+918037091589").await?;
+        let call = db.call(&theirs, "sid-1", at(1)).await?.id;
+        let secret = secrecy::SecretString::from("0123456789");
+        let awaited = db.write(theirs.id, async |tx| recordings::await_carrier(tx, call, at(1)).await).await?;
+        let awaited = awaited.expect("a row").id;
+        let fetched = Fetched {
+            content_type: "audio/wav",
+            channels: 1,
+            sample_rate_hz: 8_000,
+            duration_ms: 1,
+            bytes: 1,
+            sha256: [0; 32],
+            object_key: "k",
+        };
+        let new_account = NewCarrierAccount {
+            carrier: CarrierKind::Exotel,
+            account_id: "x",
+            region: None,
+            api_key: None,
+            flow_id: None,
+            token: &secret,
+        };
+        let made = db.write(theirs.id, async |tx| carrier_accounts::create(tx, &new_account, at(1)).await).await?;
+        let (account, change) = (made.id, Change { account_id: Some("mine"), ..Change::default() });
+        let to = phone("+919000000001");
+        refused!(db, ours.id,
+            async |tx| calls::finish_if_waiting(tx, call, EndedReason::CalyError, at(2)).await.map(|_| ()),
+            async |tx| calls::begin_dialing(tx, call, [1; 32], at(2)).await.map(|_| ()),
+            async |tx| calls::dialed(tx, call, "sid-9").await.map(|_| ()),
+            async |tx| calls::cancel(tx, call, at(2)).await.map(|_| ()),
+            async |tx| calls::decide_transfer(tx, call, &to, at(2)).await.map(|_| ()),
+            async |tx| recordings::await_carrier(tx, call, at(2)).await.map(|_| ()),
+            async |tx| recordings::fetched(tx, awaited, &fetched, at(2)).await.map(|_| ()),
+            async |tx| carrier_accounts::get(tx, account).await.map(|_| ()),
+            async |tx| carrier_accounts::update(tx, account, &change, at(2)).await.map(|_| ()),
+            async |tx| carrier_accounts::delete(tx, account).await,
+        );
+        assert_eq!(db.get_call(&theirs, call).await?.ended_at, None);
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use super::Session;
 use super::work::WorkEvent;
 use crate::live::Live;
 use call::{Effect, Input, Message, WorkId};
-use model::{Brain, CallTime, TurnRole};
-use providers::language_model::{Message as PromptMessage, Prompt, Role, Thought};
+use model::{Brain, CallTime, E164, EndedReason, TurnRole};
+use providers::language_model::{Message as PromptMessage, Prompt, Thought};
 
 pub(super) fn perform(session: &mut Session, effect: Effect, now: CallTime) {
     match effect {
@@ -28,10 +28,23 @@ pub(super) fn perform(session: &mut Session, effect: Effect, now: CallTime) {
             session.inputs.push_back(Input::PlaybackCleared { heard });
         }
         Effect::Note(note) => session.note(note, now),
-        Effect::Transfer { to } => {
-            session.collected.insert("transfer_to".to_owned(), serde_json::Value::String(to));
-        }
+        Effect::Transfer { to } => transfer(session, &to),
         Effect::HangUp { reason } => session.hang_up(reason),
+    }
+}
+
+/// The number comes from the agent, perhaps from what was said: one that cannot be called is no transfer.
+fn transfer(session: &mut Session, to: &str) {
+    match E164::parse(to) {
+        Ok(_) if !session.grant.can_transfer => {
+            tracing::error!(call.id = %session.grant.call, "this call cannot be handed over: its carrier asks nobody");
+            session.hang_up(EndedReason::CalyError);
+        }
+        Ok(number) => session.transfer_to = Some(number),
+        Err(_) => {
+            tracing::error!(call.id = %session.grant.call, "the agent transfers to what is no phone number");
+            session.hang_up(EndedReason::CalyError);
+        }
     }
 }
 
@@ -58,20 +71,18 @@ fn think(session: &mut Session, work: WorkId, messages: Vec<Message>) {
         system: config.system_prompt.clone(),
         messages: messages
             .into_iter()
-            .map(|message| PromptMessage {
-                role: match message.role {
-                    TurnRole::Caller => Role::User,
-                    TurnRole::Agent => Role::Assistant,
-                },
-                text: message.text,
+            .map(|message| match message.role {
+                TurnRole::Caller => PromptMessage::Caller(message.text),
+                TurnRole::Agent => PromptMessage::agent(message.text),
             })
             .collect(),
         temperature: config.temperature,
+        tools: Vec::new(),
     };
     session.work.start(work, move |events| async move {
         let mut pieces = thinker.think(prompt);
         while let Some(piece) = pieces.recv().await {
-            let last = !matches!(piece, Ok(Thought::Text(_)));
+            let last = matches!(piece, Ok(Thought::Done) | Err(_));
             if events.send(WorkEvent::Thought { work, piece }).await.is_err() || last {
                 return;
             }
@@ -104,6 +115,8 @@ impl Session {
         let input = match piece {
             Ok(Thought::Text(text)) => Input::ThoughtText { work, text },
             Ok(Thought::Done) => Input::ThoughtDone { work },
+            // No tools are offered; what an answer cost is not kept yet.
+            Ok(Thought::ToolCall(_) | Thought::Usage(_)) => return,
             Err(error) => {
                 tracing::warn!(call.id = %self.grant.call, error = %error, "the language model failed");
                 Input::ThinkFailed { work }

@@ -290,6 +290,8 @@ impl Session {
                 self.tell(Live::Understood(text.clone()));
                 self.input(Input::Heard { work: WorkId(work), text });
             }
+            // The call ends utterances by itself.
+            Some(TranscriberOutput::EndOfUtterance { .. } | TranscriberOutput::Language { .. }) => {}
             Some(TranscriberOutput::Failed { work: Some(work), error }) => {
                 tracing::warn!(call.id = %self.grant.call, error = %error, "an utterance could not be transcribed");
                 self.input(Input::TranscribeFailed { work: WorkId(work) });

@@ -6,8 +6,10 @@
 
 mod effects;
 mod hearing;
+mod line;
 mod opening;
 mod speaking;
+mod told;
 mod tools;
 mod work;
 
@@ -21,26 +23,24 @@ use crate::services::Chosen;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use call::log::{Line, Step};
 use call::{Call, Command, Effect, Effects, Input, Note};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use hearing::Hearing;
-use model::{CallTime, CarrierKind, EndedReason, RecordingId};
+use model::{CallTime, CarrierKind, E164, EndedReason, RecordingId};
 use speaking::Speaking;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
-use wire::carrier::{CarrierMessage, StopReason};
 use work::{Work, WorkEvent};
 
 /// The carrier's start message must come within this time after the upgrade; Exotel's own budget is 10 s.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// A carrier sends audio all the time, silence too. Without any for this long the line is dead.
 const SILENT_LINE_MS: u64 = 10_000;
-/// A message that the carrier does not take within this time: its side of the socket is dead.
-const SEND_DEADLINE: Duration = Duration::from_secs(5);
-/// Unreadable messages in a row that end the call: two seconds of audio.
-const BAD_FRAMES_MAX: u32 = 20;
+/// A transfer is decided before the socket closes, since the carrier asks whom to call as soon as it is closed. A caller
+/// waits in silence meanwhile.
+const TRANSFER_DEADLINE: Duration = Duration::from_secs(3);
 /// The close handshake is given this long.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 /// Inputs that one input may lead to (cleared playback, failed work). More is a loop of ours.
@@ -69,6 +69,8 @@ struct Session {
     services: Chosen,
     recorder: Option<Recorder>,
     recording: Option<RecordingId>,
+    /// Who shall talk to the caller next.
+    transfer_to: Option<E164>,
     collected: serde_json::Map<String, serde_json::Value>,
     bad_frames: u32,
     last_audio_ms: u64,
@@ -170,7 +172,7 @@ impl Session {
             recorder.flush(now.ms());
         }
         if self.ended.is_none() && now.since(CallTime(self.last_audio_ms)) > SILENT_LINE_MS {
-            self.leave(EndedReason::CarrierLost);
+            self.leave(EndedReason::CarrierSilent);
         }
     }
 
@@ -233,76 +235,6 @@ impl Session {
         }
     }
 
-    fn message(&mut self, message: Option<Result<Message, axum::Error>>) {
-        match message {
-            Some(Ok(Message::Text(text))) => self.carrier_message(text.as_str()),
-            Some(Ok(Message::Binary(_))) => self.bad_frame(),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            // A socket that closes without a stop: the carrier's way of hanging up when it is in a hurry.
-            Some(Ok(Message::Close(_))) => self.leave(EndedReason::CallerHungUp),
-            Some(Err(_)) | None => self.leave(EndedReason::CarrierLost),
-        }
-    }
-
-    fn carrier_message(&mut self, text: &str) {
-        let message = match wire::carrier::decode(self.speaking.carrier(), text) {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::debug!(call.id = %self.grant.call, error = %error, "unreadable message");
-                self.bad_frame();
-                return;
-            }
-        };
-        match message {
-            CarrierMessage::Audio(frame) => {
-                if self.hear(&frame).is_err() {
-                    self.bad_frame();
-                    return;
-                }
-            }
-            CarrierMessage::Played { mark } => {
-                if let Some(speech) = self.speaking.played(&mark) {
-                    self.input(Input::Played { speech });
-                }
-            }
-            CarrierMessage::Dtmf { digit, .. } => self.input(Input::Dtmf { digit }),
-            CarrierMessage::Stopped { reason } => self.leave(match reason {
-                StopReason::Stopped => EndedReason::CarrierStopped,
-                StopReason::CallEnded | StopReason::Unknown => EndedReason::CallerHungUp,
-            }),
-            CarrierMessage::Flush | CarrierMessage::Connected | CarrierMessage::Start(_) | CarrierMessage::Ignored => {}
-        }
-        self.bad_frames = 0;
-    }
-
-    fn bad_frame(&mut self) {
-        self.bad_frames += 1;
-        if self.bad_frames > BAD_FRAMES_MAX {
-            self.leave(EndedReason::CarrierBadFrames);
-        }
-    }
-
-    /// Sends what is due now. A carrier that does not take it is stalled; a broken socket is lost.
-    async fn send_due(&mut self, socket: &mut WebSocket) -> Result<(), EndedReason> {
-        let now = self.now();
-        let mut sent = false;
-        while let Some(message) = self.next_message(now) {
-            match tokio::time::timeout(SEND_DEADLINE, socket.feed(Message::Text(message.into()))).await {
-                Ok(Ok(())) => sent = true,
-                Ok(Err(_)) => return Err(EndedReason::CarrierLost),
-                Err(_) => return Err(EndedReason::CarrierStalled),
-            }
-        }
-        if sent {
-            match tokio::time::timeout(SEND_DEADLINE, socket.flush()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(EndedReason::CarrierLost),
-                Err(_) => return Err(EndedReason::CarrierStalled),
-            }
-        }
-        Ok(())
-    }
-
     fn tell(&self, what: Live) {
         let event = LiveEvent { tenant: self.grant.tenant, call: self.grant.call, at_ms: self.now().ms(), what };
         // Nobody watches: nothing to do.
@@ -311,7 +243,7 @@ impl Session {
 
     /// Closes the socket and everything that belongs to the call, then keeps its end.
     async fn finish(mut self, socket: WebSocket) {
-        let reason = self.ended.unwrap_or(EndedReason::CalyError);
+        let reason = self.decide_transfer().await;
         let end_ms = self.now().ms();
         self.work.cancel_all();
         self.log = CallLog::off();
@@ -334,6 +266,27 @@ impl Session {
             recording: self.recording,
         };
         self.board.keeper.finish(end).await;
+    }
+
+    /// Puts on record who is called next, while the carrier cannot ask for it yet. Why the call ends: a transfer that is
+    /// not on record is none.
+    async fn decide_transfer(&mut self) -> EndedReason {
+        let reason = self.ended.unwrap_or(EndedReason::CalyError);
+        let Some(to) = self.transfer_to.take() else { return reason };
+        let (tenant, call, now) = (self.grant.tenant, self.grant.call, (self.clock)());
+        // On the heap: few calls are transferred, and each would carry the room for it.
+        let decided = Box::pin(self.board.keeper.decide_transfer(tenant, call, &to, now));
+        match tokio::time::timeout(TRANSFER_DEADLINE, decided).await {
+            Ok(Ok(())) => reason,
+            Ok(Err(error)) => {
+                tracing::error!(call.id = %call, error = %error, "a transfer could not be kept: the call ends instead");
+                EndedReason::CalyError
+            }
+            Err(_) => {
+                tracing::error!(call.id = %call, "a transfer could not be kept in time: the call ends instead");
+                EndedReason::CalyError
+            }
+        }
     }
 
     fn collected(&mut self) -> serde_json::Map<String, serde_json::Value> {

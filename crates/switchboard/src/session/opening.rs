@@ -49,13 +49,18 @@ pub(super) async fn open(
         EndedReason::ProviderFailed
     })?;
     let local_time = (now + TimeDelta::seconds(i64::from(board.settings.local_offset_s))).naive_utc();
-    let setup = CallSetup { agent: grant.agent.clone(), local_time, caller_number: grant.from.clone() };
+    let setup = CallSetup {
+        agent: grant.agent.clone(),
+        local_time,
+        caller_number: grant.person.clone(),
+        variables: grant.variables.clone(),
+    };
     let call = Call::new(setup.clone()).map_err(|error| {
         tracing::error!(call.id = %grant.call, error = %error, "the agent cannot be used");
         EndedReason::CalyError
     })?;
     let rate = start.sample_rate_hz.unwrap_or(DEFAULT_RATE_HZ);
-    let recording = begin_records(board, &grant, rate, now).await?;
+    let recording = begin_records(board, &grant, &start, rate, now).await?;
     let recorder = match recording {
         Some(id) => begin_recorder(board, id, grant.call, rate).await,
         None => None,
@@ -85,6 +90,7 @@ pub(super) async fn open(
         services,
         recording: recorder.as_ref().and(recording),
         recorder,
+        transfer_to: None,
         collected: serde_json::Map::new(),
         bad_frames: 0,
         last_audio_ms: 0,
@@ -118,10 +124,12 @@ async fn wait_for_start(carrier: CarrierKind, socket: &mut WebSocket) -> Result<
 async fn begin_records(
     board: &Arc<Switchboard>,
     grant: &Grant,
+    start: &StreamStart,
     rate: u32,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Option<RecordingId>, EndedReason> {
-    board.keeper.begin(grant, &board.settings, rate, now).await.map_err(|error| {
+    let name = start.call_id.as_deref();
+    board.keeper.begin(grant, &board.settings, rate, name, now).await.map_err(|error| {
         tracing::error!(call.id = %grant.call, error = %error, "a call could not be begun");
         EndedReason::CalyError
     })

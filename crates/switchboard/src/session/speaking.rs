@@ -1,11 +1,12 @@
 //! The agent's audio: sentences are spoken one after the other, paced, framed and marked for the carrier.
 
 use super::Session;
+use super::told::Told;
 use audio::pace::{FrameRule, OutKind, Pacer};
 use call::{HeardSpeech, Input, SpeechId};
 use model::{CallTime, CarrierKind, SpeechConfig};
 use providers::Error;
-use providers::speaker::{SpeakRequest, Speaker};
+use providers::speaker::{SpeakRequest, Speaker, SpeechChunk};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ pub(crate) struct Speaking {
     voice: String,
     waiting: VecDeque<(SpeechId, String)>,
     current: Option<Current>,
+    told: Told,
     /// The sentence whose frames are going out.
     going_out: Option<u64>,
     control: VecDeque<String>,
@@ -37,14 +39,14 @@ pub(crate) struct Speaking {
 
 struct Current {
     speech: SpeechId,
-    chunks: mpsc::Receiver<Result<Vec<i16>, Error>>,
+    chunks: mpsc::Receiver<Result<SpeechChunk, Error>>,
     samples: u64,
 }
 
 /// What the speaker gave: audio, an error, or the end.
 pub(crate) struct Chunk {
     speech: SpeechId,
-    audio: Option<Result<Vec<i16>, Error>>,
+    audio: Option<Result<SpeechChunk, Error>>,
 }
 
 impl Speaking {
@@ -60,7 +62,7 @@ impl Speaking {
         let pacer = Pacer::new(FrameRule {
             sample_rate_hz: rate,
             frame_ms: rule.frame_ms,
-            multiple_samples: rule.multiple_of_bytes / 2,
+            multiple_samples: rule.multiple_samples(),
             lead_ms: LEAD_MS,
         });
         Self {
@@ -73,6 +75,7 @@ impl Speaking {
             voice: config.voice.clone(),
             waiting: VecDeque::new(),
             current: None,
+            told: Told::default(),
             going_out: None,
             control: VecDeque::new(),
             frame: Vec::new(),
@@ -102,6 +105,7 @@ impl Speaking {
             return;
         }
         let Some((speech, text)) = self.waiting.pop_front() else { return };
+        self.told.begin(speech, &text);
         let chunks = self.speaker.speak(SpeakRequest {
             text,
             language: self.language.clone(),
@@ -138,6 +142,7 @@ impl Speaking {
         self.pacer.clear(now_ms);
         self.waiting.clear();
         self.current = None;
+        self.told.forget();
         self.going_out = None;
         let mut message = String::new();
         self.encoder.clear(&mut message);
@@ -152,12 +157,16 @@ impl Speaking {
             .clone()
             .clear(now_ms)
             .into_iter()
-            .map(|c| HeardSpeech { speech: SpeechId(c.speech), heard_ms: c.heard_ms, total_ms: c.total_ms })
+            .map(|c| {
+                let speech = SpeechId(c.speech);
+                let heard_words = self.told.heard_words(speech, c.heard_ms);
+                HeardSpeech { speech, heard_ms: c.heard_ms, total_ms: c.total_ms, heard_words }
+            })
             .collect();
         let unsent = self.current.iter().map(|c| c.speech).chain(self.waiting.iter().map(|(speech, _)| *speech));
         for speech in unsent {
             if heard.iter().all(|h| h.speech != speech) {
-                heard.push(HeardSpeech { speech, heard_ms: 0, total_ms: None });
+                heard.push(HeardSpeech { speech, heard_ms: 0, total_ms: None, heard_words: None });
             }
         }
         heard
@@ -167,6 +176,7 @@ impl Speaking {
     pub(crate) fn played(&mut self, mark: &str) -> Option<SpeechId> {
         let speech = mark.strip_prefix('s')?.parse().ok()?;
         self.pacer.played(speech);
+        self.told.played(SpeechId(speech));
         if self.going_out == Some(speech) {
             self.going_out = None;
         }
@@ -180,8 +190,9 @@ impl Session {
         let Chunk { speech, audio } = chunk;
         let Some(current) = self.speaking.current.as_mut().filter(|current| current.speech == speech) else { return };
         match audio {
-            Some(Ok(pcm)) => {
+            Some(Ok(SpeechChunk { pcm, words })) => {
                 current.samples += pcm.len() as u64;
+                self.speaking.told.words(speech, words);
                 // AHEAD_MS is far below the pacer's own limit; a refusal is a chunk of minutes, and not spoken.
                 if self.speaking.pacer.push(speech.0, &pcm).is_err() {
                     tracing::warn!(call.id = %self.grant.call, "a sentence is too long to be queued");

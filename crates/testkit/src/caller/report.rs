@@ -194,6 +194,8 @@ mod tests {
             media_out_count: 200,
             received,
             violations: Vec::new(),
+            warnings: Vec::new(),
+            short_frames: 0,
             gaps: vec![Gap { at_ms: 1, length_ms: 2 }],
             gap_total_ms: 2,
             pauses: Vec::new(),
@@ -204,6 +206,8 @@ mod tests {
             duration_ms: 20_000,
             late_frame_max_ms: 0,
             end_report: None,
+            transfer: None,
+            stream_url: String::new(),
             agent_timeline: timeline,
             caller_timeline: Vec::new(),
         }

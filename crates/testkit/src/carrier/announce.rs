@@ -1,10 +1,9 @@
-//! The HTTP side: announcing a call, reporting its end.
+//! Announcing a call: the captured requests, and the signed message of our own.
 
-use super::{Announce, CallObservation, Closed, Options, Passthru};
+use super::{Announce, Options, RequestShape};
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
-use serde_json::json;
 use sha1::Sha1;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -48,6 +47,23 @@ impl CallIds {
         let call_id = format!("{:016x}{:015x}p", random(), random() >> 4);
         Self { call_id, stream_id: format!("{:016x}{:016x}", random(), random()), created: now() }
     }
+
+    /// The ids of the `number`th call of a carrier with this seed.
+    pub(super) fn seeded(seed: u64, number: u64) -> Self {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number.wrapping_mul(0xD1B5_4A32_D192_ED03);
+        let mut random = || next_random(&mut state);
+        let call_id = format!("{:016x}{:015x}p", random(), random() >> 4);
+        Self { call_id, stream_id: format!("{:016x}{:016x}", random(), random()), created: now() }
+    }
+}
+
+/// SplitMix64: small, and the same everywhere.
+pub(super) fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 /// A carrier's clock is its own: nothing under test hands it in.
@@ -60,23 +76,49 @@ pub(super) fn indian(at: DateTime<Utc>, format: &str) -> String {
     (at + TimeDelta::minutes(330)).format(format).to_string()
 }
 
-/// The twelve parameters of a captured request (August 2026), blank ones included; no account; `To` is not the number
-/// called.
-fn start_fields(options: &Options, ids: &CallIds) -> Vec<(&'static str, String)> {
-    vec![
+/// The number that stood in `To` of captures of different accounts, whatever number had been called.
+const SHARED_TO: &str = "09513886363";
+/// Longest written form of a time in a webhook.
+pub(super) const LONG_TIME: &str = "%a, %d %b %Y %H:%M:%S";
+/// The other one.
+pub(super) const SHORT_TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+/// The twelve parameters of a captured request in their order, blank ones included; no account in any of them.
+pub(super) fn start_fields(options: &Options, ids: &CallIds) -> Vec<(&'static str, String)> {
+    let shape = options.request_shape;
+    let outgoing = options.outgoing || shape == RequestShape::January2025;
+    let mut fields = vec![
         ("CallSid", ids.call_id.clone()),
         ("CallFrom", options.caller_number.clone()),
         ("CallTo", options.called_number.clone()),
-        ("Direction", "incoming".to_owned()),
-        ("Created", indian(ids.created, "%a, %d %b %Y %H:%M:%S")),
+        ("Direction", if outgoing { "outbound-dial" } else { "incoming" }.to_owned()),
+        ("Created", indian(ids.created, LONG_TIME)),
         ("DialWhomNumber", String::new()),
         ("HangupLatencyStartTimeExocc", String::new()),
         ("HangupLatencyStartTime", String::new()),
-        ("ServerCode", String::new()),
-        ("From", options.caller_number.clone()),
-        ("To", "09513886363".to_owned()),
-        ("CurrentTime", indian(now(), "%Y-%m-%d %H:%M:%S")),
-    ]
+    ];
+    match (&options.passthru_field, shape) {
+        (Some(text), _) => fields.push(("passthru", text.clone())),
+        // As captured: a JSON string, its slashes escaped, its digits in quotes.
+        (None, RequestShape::September2024) => fields.push((
+            "passthru",
+            format!("\"https:\\/\\/flow.example\\/exotel\\/dtmf-input?CallSid={}&digits=%228%22\"", ids.call_id),
+        )),
+        (None, RequestShape::January2025 | RequestShape::August2026) => {}
+    }
+    if shape == RequestShape::August2026 {
+        fields.push(("ServerCode", String::new()));
+    }
+    fields.push(("From", options.caller_number.clone()));
+    let to = if shape == RequestShape::September2024 { &options.called_number } else { SHARED_TO };
+    fields.push(("To", to.to_owned()));
+    match (&options.custom_field, shape) {
+        (Some(text), _) => fields.push(("CustomField", text.clone())),
+        (None, RequestShape::January2025) => fields.push(("CustomField", String::new())),
+        (None, RequestShape::September2024 | RequestShape::August2026) => {}
+    }
+    fields.push(("CurrentTime", indian(now(), SHORT_TIME)));
+    fields
 }
 
 fn sign(secret: &str, body: &[u8]) -> String {
@@ -85,7 +127,12 @@ fn sign(secret: &str, body: &[u8]) -> String {
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn signed_post(http: &reqwest::Client, options: &Options, path: &str, body: String) -> reqwest::RequestBuilder {
+pub(super) fn signed_post(
+    http: &reqwest::Client,
+    options: &Options,
+    path: &str,
+    body: String,
+) -> reqwest::RequestBuilder {
     let signature = match &options.announce {
         Announce::Signed { secret } => Some(sign(secret.expose_secret(), body.as_bytes())),
         Announce::Forged { signature } => signature.clone(),
@@ -102,7 +149,7 @@ fn signed_post(http: &reqwest::Client, options: &Options, path: &str, body: Stri
 }
 
 /// Appends urlencoded parameters to whatever query the URL has.
-fn with_query(url: &str, fields: &[(&str, String)]) -> String {
+pub(super) fn with_query(url: &str, fields: &[(&str, String)]) -> String {
     let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}{query}")
@@ -134,57 +181,11 @@ pub(super) async fn ask(http: &reqwest::Client, options: &Options, ids: &CallIds
     url.ok_or_else(|| AnnounceError::NoUrl(shown()))
 }
 
-/// Tells the server that the call is over. `None` when this announcement has no such report.
-pub(super) async fn report_end(
-    http: &reqwest::Client,
-    options: &Options,
-    ids: &CallIds,
-    seen: &CallObservation,
-) -> Option<Result<u16, String>> {
-    let (stream_status, by) = match &seen.closed {
-        Closed::NeverConnected { .. } | Closed::Failed { .. } | Closed::Dropped | Closed::ServerStalled => {
-            ("failed", "NA")
-        }
-        Closed::ByCaller { .. } => ("cancelled", "user"),
-        Closed::ByServer { .. } => ("completed", "bot"),
-    };
-    let duration_s = seen.duration_ms.div_ceil(1000).to_string();
-    let request = match &options.announce {
-        Announce::Direct { .. } => return None,
-        Announce::DynamicUrl { passthru_url: None, .. } => return None,
-        Announce::DynamicUrl { passthru_url: Some(url), .. } => {
-            let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-            let mut stream = vec![
-                ("StreamSID", ids.stream_id.clone()),
-                ("Status", stream_status.to_owned()),
-                ("Duration", duration_s),
-                ("DisconnectedBy", by.to_owned()),
-            ];
-            if let Closed::NeverConnected { error } = &seen.closed {
-                stream.push(("Error", format!("3009 failed to establish ws conn {error}")));
-            }
-            let call = start_fields(options, ids).into_iter().map(owned).collect();
-            let passthru = Passthru { call, stream: stream.into_iter().map(owned).collect() };
-            http.get(passthru.url(url, options.stream_as))
-        }
-        Announce::Signed { .. } | Announce::Forged { .. } => {
-            let status = if stream_status == "failed" { "failed" } else { "completed" };
-            let body = json!({
-                "CallSid": ids.call_id,
-                "CallFrom": options.caller_number,
-                "CallTo": options.called_number,
-                "Direction": "incoming",
-                "CallStatus": status,
-                "Status": status,
-                "Duration": duration_s,
-                "StartTime": indian(ids.created, "%Y-%m-%d %H:%M:%S"),
-                "EndTime": indian(now(), "%Y-%m-%d %H:%M:%S"),
-                "RecordingUrl": format!("https://recordings.exotel.com/exotelrecordings/{}/{}.mp3", options.account_id, ids.call_id),
-            });
-            signed_post(http, options, "/webhooks/exotel/call-end", body.to_string())
-        }
-    };
-    Some(request.send().await.map(|response| response.status().as_u16()).map_err(|error| chain(&error)))
+/// The address without user and password, which no report names.
+pub(super) fn without_password(url: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else { return String::new() };
+    let _ = (parsed.set_username(""), parsed.set_password(None));
+    parsed.into()
 }
 
 /// An error and what caused it: the first line alone says only "error sending request".

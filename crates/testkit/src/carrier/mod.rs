@@ -1,155 +1,43 @@
-//! A fake Exotel: it announces a call by webhook, opens the media socket, streams the caller in real time, plays what
-//! the agent sends as a telephone would, and reports the end. Everything both sides did is measured and handed back.
+//! A fake Exotel, for any server that speaks with the real one: it announces a call by webhook, opens the media socket, streams the caller in real time, plays what
+//! the agent sends as a telephone would, goes on with the flow behind it and reports the end. [`FakeExotelApi`] takes
+//! orders for calls, [`RecordingHost`] keeps their recordings. Everything both sides did is measured and handed back.
+//! `docs/fake-exotel.md` tells of every switch.
 //!
 //! It shares no code with the crates under test: messages, signatures and frame rules are written here a second time,
 //! from the same sources as `wire::exotel`.
 
 mod announce;
+mod delivery;
+mod faults;
+mod flow;
+mod messages;
+mod mp3;
 mod observation;
+mod options;
 mod playback;
+mod recordings;
 mod reports;
+mod rest;
 mod session;
+mod words;
 
 pub use announce::AnnounceError;
+pub use delivery::{Delivered, Delivery};
+pub use flow::{Branch, ConnectApplet, DialAttempt, Human, Transfer};
+pub use mp3::silent_mp3;
 pub use observation::{CallObservation, Closed, Event, EventKind, Gap, MarkSeen, Received};
+pub use options::{Announce, Fault, MarksAfterClear, MediaFormat, Options, OversizePolicy, RequestShape};
 pub use playback::Playback;
+pub use recordings::{Access, Content, RecordedFile, RecordingHost, RecordingRequest, Storage};
 pub use reports::{Coding, Passthru, StatusCallback, StreamAs};
+pub use rest::{
+    ApiCall, ApiFault, ApiOptions, ApiRequest, Callee, CallerFactory, FakeExotelApi, OrderMode, RecordAs, Refusal,
+};
+pub use words::UnknownWord;
 
-use secrecy::SecretString;
-use std::time::{Duration, Instant};
-
-/// How a call is announced.
-#[derive(Clone, Debug)]
-pub enum Announce {
-    /// `POST {base_url}/webhooks/exotel/call-start`, JSON, signed with the secret in `x-exotel-signature`.
-    Signed {
-        /// The secret both sides know.
-        secret: SecretString,
-    },
-    /// `POST` of the same body, with no signature or whatever this says: to see it refused.
-    Forged {
-        /// The header's value; none when absent.
-        signature: Option<String>,
-    },
-    /// `GET` of a dynamic URL (with its unguessable token), as the Voicebot applet does; after the call `GET` of the
-    /// Passthru URL, when there is one.
-    DynamicUrl {
-        /// The URL configured in the applet.
-        url: String,
-        /// The URL of the Passthru applet behind it.
-        passthru_url: Option<String>,
-    },
-    /// No webhook: the socket's URL is known.
-    Direct {
-        /// `ws://` or `wss://`.
-        url: String,
-    },
-}
-
-/// What happens to marks whose audio is dropped by a clear. Exotel does not say; another carrier gives them back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MarksAfterClear {
-    /// They come back at once.
-    #[default]
-    Echo,
-    /// They never come back.
-    Drop,
-}
-
-/// Something the carrier does wrong. Times are on the call's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// After `connected` nothing follows.
-    NoStart,
-    /// It stops reading what the server sends, but goes on sending.
-    StopReading {
-        /// From when.
-        at_ms: u64,
-    },
-    /// Frames that are no messages.
-    GarbageFrames {
-        /// When.
-        at_ms: u64,
-        /// How many, at once.
-        count: u32,
-    },
-    /// One media message of a megabyte.
-    OversizedFrame {
-        /// When.
-        at_ms: u64,
-    },
-    /// After `stop` the socket stays open until the server closes it.
-    NeverClose,
-    /// The start message comes a second time.
-    DuplicatedStart {
-        /// When.
-        at_ms: u64,
-    },
-    /// The connection breaks: no stop, no close.
-    DropMidCall {
-        /// When.
-        at_ms: u64,
-    },
-}
-
-/// How this carrier behaves.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where the server under test listens, `http://127.0.0.1:3000`.
-    pub base_url: String,
-    /// How calls are announced.
-    pub announce: Announce,
-    /// Tell the server when the call is over.
-    pub report_end: bool,
-    /// How a Passthru carries what became of the stream.
-    pub stream_as: StreamAs,
-    /// The account's name in the start message.
-    pub account_id: String,
-    /// Who calls, as Indian webhooks write it.
-    pub caller_number: String,
-    /// The number called.
-    pub called_number: String,
-    /// Length of the caller's frames: 100 as documented; 20 has been seen.
-    pub frame_ms: u64,
-    /// 8000, 16 000 or 24 000.
-    pub sample_rate_hz: u32,
-    /// Numbers for `sequence_number`, `chunk`, `timestamp` instead of strings.
-    pub numeric_ids: bool,
-    /// What a clear does to pending marks.
-    pub marks_after_clear: MarksAfterClear,
-    /// Query parameters of the socket's URL get lost.
-    pub strip_query: bool,
-    /// Playback starts this long after the first audio of a reply arrived: the jitter buffer of the far end.
-    pub prebuffer_ms: u64,
-    /// The caller hangs up after this, whatever happens.
-    pub call_max: Duration,
-    /// What goes wrong.
-    pub faults: Vec<Fault>,
-}
-
-impl Options {
-    /// A well-behaved carrier at its documented defaults.
-    #[must_use]
-    pub fn new(base_url: impl Into<String>, announce: Announce) -> Self {
-        Self {
-            base_url: base_url.into(),
-            announce,
-            report_end: true,
-            stream_as: StreamAs::default(),
-            account_id: "exotelaccount".to_owned(),
-            caller_number: "09876543210".to_owned(),
-            called_number: "08047491899".to_owned(),
-            frame_ms: 100,
-            sample_rate_hz: 8_000,
-            numeric_ids: false,
-            marks_after_clear: MarksAfterClear::default(),
-            strip_query: false,
-            prebuffer_ms: 100,
-            call_max: Duration::from_secs(300),
-            faults: Vec::new(),
-        }
-    }
-}
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// What the person on the phone does with the time of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +97,8 @@ impl CallerSide for RecordedCaller {
 #[derive(Clone, Debug)]
 pub struct FakeExotel {
     http: reqwest::Client,
+    /// Calls placed, by this one and its clones: part of their ids when there is a seed.
+    placed: Arc<AtomicU64>,
     /// Its behaviour.
     pub options: Options,
 }
@@ -221,26 +111,62 @@ impl FakeExotel {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .timeout(announce::HTTP_TIMEOUT)
+            // A Passthru's 302 is an answer, not a way.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a client without files or environment builds");
-        Self { http, options }
+        Self { http, placed: Arc::default(), options }
     }
 
-    /// Places one call and stays until it is over. Faults of the server are in the observation, not errors.
+    /// Places one call and stays until it is over, with all that the flow does behind the Voicebot. Faults of the
+    /// server are in the observation, not errors.
     ///
     /// # Errors
     /// [`AnnounceError`] when the call was refused at the webhook, so that there was no call.
     pub async fn place_call(&self, caller: &mut dyn CallerSide) -> Result<CallObservation, AnnounceError> {
-        let ids = announce::CallIds::fresh();
+        let ids = self.ids();
+        // Callers hold many of these futures at once.
+        Box::pin(self.place_call_as(&ids, caller)).await
+    }
+
+    fn ids(&self) -> announce::CallIds {
+        let number = self.placed.fetch_add(1, Ordering::Relaxed);
+        self.options.seed.map_or_else(announce::CallIds::fresh, |seed| announce::CallIds::seeded(seed, number))
+    }
+
+    /// The same for a call that has its ids already: it was ordered.
+    async fn place_call_as(
+        &self,
+        ids: &announce::CallIds,
+        caller: &mut dyn CallerSide,
+    ) -> Result<CallObservation, AnnounceError> {
+        let options = &self.options;
         let asked = Instant::now();
-        let url = announce::ask(&self.http, &self.options, &ids).await?;
-        let announce_ms = asked.elapsed().as_millis() as u64;
-        let mut observation = Box::pin(session::run(&self.options, &ids, &url, caller)).await;
-        observation.announce_ms = announce_ms;
-        if self.options.report_end {
-            observation.end_report = announce::report_end(&self.http, &self.options, &ids, &observation).await;
+        let mut url = announce::ask(&self.http, options, ids).await?;
+        let mut seen = CallObservation::new(options, ids);
+        seen.announce_ms = asked.elapsed().as_millis() as u64;
+        let (asked, mut opened) = (Instant::now(), None);
+        let mut error = flow::THROTTLED.to_owned();
+        while opened.is_none() && !options.throttled && seen.connect_tries < options.handshake_tries.max(1) {
+            if seen.connect_tries > 0 && options.ask_again {
+                url = announce::ask(&self.http, options, ids).await?;
+            }
+            seen.connect_tries += 1;
+            match session::open(options, &url).await {
+                Ok(socket) => opened = Some(socket),
+                Err(failure) => error = failure,
+            }
         }
-        Ok(observation)
+        seen.connect_ms = asked.elapsed().as_millis() as u64;
+        seen.stream_url = announce::without_password(&url);
+        let mut seen = match opened {
+            Some(socket) => Box::pin(session::run(options, ids, &url, socket, seen, caller)).await,
+            None => CallObservation { closed: Closed::NeverConnected { error }, ..seen },
+        };
+        if options.report_end {
+            Box::pin(flow::behind_the_voicebot(&self.http, options, ids, &mut seen)).await;
+        }
+        Ok(seen)
     }
 }
 

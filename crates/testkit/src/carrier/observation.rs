@@ -1,5 +1,8 @@
 //! What the carrier saw of a call.
 
+use super::Options;
+use super::announce::CallIds;
+use super::flow::Transfer;
 use serde::Serialize;
 
 /// Most events kept of one call: an hour of 20 ms frames both ways would be 360 000 and media are counted, not kept.
@@ -11,7 +14,7 @@ pub(super) const VIOLATIONS_MAX: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Closed {
-    /// It never opened, at two tries.
+    /// It never opened, at no try.
     NeverConnected {
         /// Why.
         error: String,
@@ -144,6 +147,10 @@ pub struct CallObservation {
     pub received: Vec<Received>,
     /// What the server did against the carrier's rules.
     pub violations: Vec<String>,
+    /// What is not forbidden, but advised against: the first of each kind.
+    pub warnings: Vec<String>,
+    /// Media messages from the server below the documented minimum of 3200 bytes.
+    pub short_frames: u64,
     /// Playback ran dry inside a reply.
     pub gaps: Vec<Gap>,
     /// All gaps together.
@@ -164,6 +171,11 @@ pub struct CallObservation {
     pub late_frame_max_ms: u64,
     /// The server's answer to the end report: its status, or why there was none.
     pub end_report: Option<Result<u16, String>>,
+    /// What the Connect applet behind the Voicebot did.
+    pub transfer: Option<Transfer>,
+    /// Where the media went, without user and password. It may hold a token, so it is not written out.
+    #[serde(skip)]
+    pub stream_url: String,
     /// What the caller heard, sample by sample on the call's clock.
     #[serde(skip)]
     pub agent_timeline: Vec<i16>,
@@ -173,6 +185,41 @@ pub struct CallObservation {
 }
 
 impl CallObservation {
+    /// Nothing seen yet.
+    pub(super) fn new(options: &Options, ids: &CallIds) -> Self {
+        Self {
+            call_id: ids.call_id.clone(),
+            stream_id: ids.stream_id.clone(),
+            sample_rate_hz: options.sample_rate_hz,
+            frame_ms: options.frame_ms,
+            announce_ms: 0,
+            connect_ms: 0,
+            connect_tries: 0,
+            events: Vec::new(),
+            first_agent_audio_ms: None,
+            media_in_count: 0,
+            media_out_count: 0,
+            received: Vec::new(),
+            violations: Vec::new(),
+            warnings: Vec::new(),
+            short_frames: 0,
+            gaps: Vec::new(),
+            gap_total_ms: 0,
+            pauses: Vec::new(),
+            max_ahead_ms: 0,
+            clear_at_ms: Vec::new(),
+            marks: Vec::new(),
+            closed: Closed::Dropped,
+            duration_ms: 0,
+            late_frame_max_ms: 0,
+            end_report: None,
+            transfer: None,
+            stream_url: String::new(),
+            agent_timeline: Vec::new(),
+            caller_timeline: Vec::new(),
+        }
+    }
+
     pub(super) fn event(&mut self, at_ms: u64, kind: EventKind) {
         if self.events.len() < EVENTS_MAX {
             self.events.push(Event { at_ms, kind });

@@ -53,6 +53,8 @@ pub struct StatusCallback {
     pub duration_s: u32,
     /// Where its recording is.
     pub recording_url: Option<String>,
+    /// What the order said of itself; told with an event only.
+    pub custom_field: Option<String>,
 }
 
 impl StatusCallback {
@@ -67,6 +69,7 @@ impl StatusCallback {
             started_at: now() - TimeDelta::seconds(60),
             duration_s: 0,
             recording_url: None,
+            custom_field: None,
         }
     }
 
@@ -103,14 +106,14 @@ impl StatusCallback {
             ("EndTime".to_owned(), if over { time(ended) } else { "1970-01-01 05:30:00".into() }),
             ("ConversationDuration".to_owned(), self.duration_s.into()),
             ("Direction".to_owned(), "outbound-api".into()),
-            ("CustomField".to_owned(), "null".into()),
+            ("CustomField".to_owned(), self.custom_field.as_deref().unwrap_or("null").into()),
             ("Legs".to_owned(), json!([leg(self.duration_s + 15, "NA"), leg(self.duration_s, "HUMAN")])),
         ]);
         fields
     }
 
     /// Content type and body.
-    fn coded(&self, coding: Coding) -> (String, String) {
+    pub(super) fn coded(&self, coding: Coding) -> (String, String) {
         let fields = self.json();
         match coding {
             Coding::Json => ("application/json".to_owned(), Value::Object(fields).to_string()),
@@ -132,7 +135,7 @@ impl StatusCallback {
 }
 
 /// `Legs[0][OnCallDuration]`.
-fn flat(fields: &Map<String, Value>) -> Vec<(String, String)> {
+pub(super) fn flat(fields: &Map<String, Value>) -> Vec<(String, String)> {
     fn put(out: &mut Vec<(String, String)>, name: String, value: &Value) {
         match value {
             Value::Object(inner) => inner.iter().for_each(|(key, value)| put(out, format!("{name}[{key}]"), value)),
@@ -199,6 +202,7 @@ impl Passthru {
             StreamAs::EscapedKeys | StreamAs::Keys => {
                 pairs.extend(self.stream.iter().map(|(name, value)| (format!("Stream[{name}]"), value.clone())));
             }
+            StreamAs::Text if self.stream.is_empty() => {}
             StreamAs::Text => {
                 let object: Map<String, Value> =
                     self.stream.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
@@ -218,9 +222,7 @@ impl FakeExotel {
     /// # Errors
     /// When there is no answer.
     pub async fn call_back(&self, url: &str, callback: &StatusCallback, coding: Coding) -> Result<u16, String> {
-        let (content_type, body) = callback.coded(coding);
-        let request = self.http.post(url).header("content-type", content_type).body(body);
-        request.send().await.map(|response| response.status().as_u16()).map_err(|error| chain(&error))
+        self.post_callback(url, callback, coding).await
     }
 
     /// Passes through; the status of the answer.

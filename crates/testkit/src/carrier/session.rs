@@ -2,17 +2,18 @@
 //! over, so lateness never adds up.
 
 use super::announce::CallIds;
+use super::messages::Messages;
 use super::observation::EventKind;
 use super::playback::MarkReached;
 use super::{
-    CallObservation, CallerAction, CallerSide, Closed, Fault, LOUD_DBFS, MarkSeen, MarksAfterClear, Options, Playback,
-    Received, rms_dbfs,
+    CallObservation, CallerAction, CallerSide, Closed, Fault, LOUD_DBFS, MarkSeen, MarksAfterClear, Options,
+    OversizePolicy, Playback, Received, rms_dbfs,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -21,74 +22,61 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::CloseFrame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// Exotel's budget for opening the socket; it tries once more.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TRIES: u32 = 2;
 /// A frame not taken by the server's side within this means it has stopped reading.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the server may take to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long [`Fault::NeverClose`] and [`Fault::NoStart`] wait for the server to lose patience.
+/// How long a carrier that does not go on waits for the server to lose patience: [`Fault::NeverClose`],
+/// [`Fault::NoStart`] and the like.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Frame rules, support article 3000108630.
 const FRAME_MULTIPLE_BYTES: usize = 320;
 const FRAME_BYTES_MAX: usize = 100_000;
+const FRAME_BYTES_MIN: usize = 3_200;
 /// What a URL may hand over to the start message, same article.
 const CUSTOM_PARAMETERS_MAX: usize = 3;
 const CUSTOM_PARAMETERS_CHARS_MAX: usize = 256;
 /// What the platform waits after a frame off the grid.
 const SHORT_FRAME_GAP_MS: u64 = 20;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-struct Session<'a> {
-    options: &'a Options,
+pub(super) struct Session<'a> {
+    pub(super) options: &'a Options,
     ids: &'a CallIds,
+    pub(super) messages: Messages<'a>,
     sink: SplitSink<Socket, Message>,
     stream: SplitStream<Socket>,
     began: Instant,
     playback: Playback,
-    seen: CallObservation,
-    sequence: u64,
-    chunk: u64,
-    faults: Vec<Fault>,
-    reading: bool,
+    pub(super) seen: CallObservation,
+    pub(super) faults: Vec<Fault>,
+    pub(super) reading: bool,
     /// How far the caller has listened, in samples of the playback.
     heard: usize,
     /// What of the URL's query reaches the start message.
     custom_parameters: serde_json::Map<String, Value>,
 }
 
-/// Runs the socket of one call to its end.
-pub(super) async fn run(options: &Options, ids: &CallIds, url: &str, caller: &mut dyn CallerSide) -> CallObservation {
-    let mut seen = empty(options, ids);
-    let asked = Instant::now();
-    let mut socket = None;
-    let mut error = String::new();
-    while socket.is_none() && seen.connect_tries < CONNECT_TRIES {
-        seen.connect_tries += 1;
-        match timeout(CONNECT_TIMEOUT, connect(url, options.strip_query)).await {
-            Ok(Ok(open)) => socket = Some(open),
-            Ok(Err(failure)) => error = failure,
-            Err(_) => error = "no answer to the handshake within 10 s".to_owned(),
-        }
-    }
-    seen.connect_ms = asked.elapsed().as_millis() as u64;
-    let Some(socket) = socket else {
-        seen.closed = Closed::NeverConnected { error };
-        return seen;
-    };
+/// Runs the open socket of one call to its end.
+pub(super) async fn run(
+    options: &Options,
+    ids: &CallIds,
+    url: &str,
+    socket: Socket,
+    seen: CallObservation,
+    caller: &mut dyn CallerSide,
+) -> CallObservation {
     let (sink, stream) = socket.split();
     let mut session = Session {
         options,
         ids,
+        messages: Messages::new(options, ids),
         sink,
         stream,
         began: Instant::now(),
         playback: Playback::new(options.sample_rate_hz, options.prebuffer_ms),
         seen,
-        sequence: 0,
-        chunk: 0,
         faults: options.faults.clone(),
         reading: true,
         heard: 0,
@@ -99,33 +87,11 @@ pub(super) async fn run(options: &Options, ids: &CallIds, url: &str, caller: &mu
     session.finish(closed)
 }
 
-fn empty(options: &Options, ids: &CallIds) -> CallObservation {
-    CallObservation {
-        call_id: ids.call_id.clone(),
-        stream_id: ids.stream_id.clone(),
-        sample_rate_hz: options.sample_rate_hz,
-        frame_ms: options.frame_ms,
-        announce_ms: 0,
-        connect_ms: 0,
-        connect_tries: 0,
-        events: Vec::new(),
-        first_agent_audio_ms: None,
-        media_in_count: 0,
-        media_out_count: 0,
-        received: Vec::new(),
-        violations: Vec::new(),
-        gaps: Vec::new(),
-        gap_total_ms: 0,
-        pauses: Vec::new(),
-        max_ahead_ms: 0,
-        clear_at_ms: Vec::new(),
-        marks: Vec::new(),
-        closed: Closed::Dropped,
-        duration_ms: 0,
-        late_frame_max_ms: 0,
-        end_report: None,
-        agent_timeline: Vec::new(),
-        caller_timeline: Vec::new(),
+/// One try to open the socket.
+pub(super) async fn open(options: &Options, url: &str) -> Result<Socket, String> {
+    match timeout(options.handshake_timeout, connect(url, options.strip_query)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(format!("no answer to the handshake within {:?}", options.handshake_timeout)),
     }
 }
 
@@ -153,7 +119,7 @@ async fn connect(url: &str, strip_query: bool) -> Result<Socket, String> {
 }
 
 /// What ends the loop.
-enum Step {
+pub(super) enum Step {
     On,
     End(Closed),
 }
@@ -188,7 +154,7 @@ impl Session<'_> {
     }
 
     async fn call(&mut self, caller: &mut dyn CallerSide) -> Closed {
-        if let Step::End(closed) = self.send(json!({"event": "connected"})).await {
+        if let Step::End(closed) = self.send(self.messages.connected()).await {
             return closed;
         }
         if self.options.faults.contains(&Fault::NoStart) {
@@ -220,11 +186,11 @@ impl Session<'_> {
         }
     }
 
-    async fn send(&mut self, message: Value) -> Step {
-        self.send_raw(Message::text(message.to_string())).await
+    pub(super) async fn send(&mut self, message: String) -> Step {
+        self.send_raw(Message::text(message)).await
     }
 
-    async fn send_raw(&mut self, message: Message) -> Step {
+    pub(super) async fn send_raw(&mut self, message: Message) -> Step {
         match timeout(SEND_TIMEOUT, self.sink.send(message)).await {
             Ok(Ok(())) => Step::On,
             // The server's close is still to be read: it says why.
@@ -238,33 +204,8 @@ impl Session<'_> {
         }
     }
 
-    /// A counter as the options want it written.
-    fn id(&self, number: u64) -> Value {
-        if self.options.numeric_ids { number.into() } else { number.to_string().into() }
-    }
-
-    fn next_sequence(&mut self) -> Value {
-        self.sequence += 1;
-        self.id(self.sequence)
-    }
-
-    async fn start(&mut self) -> Step {
-        let sequence = self.next_sequence();
-        let start = json!({
-            "stream_sid": self.ids.stream_id,
-            "call_sid": self.ids.call_id,
-            "account_sid": self.options.account_id,
-            "from": self.options.caller_number,
-            "to": self.options.called_number,
-            "custom_parameters": self.custom_parameters,
-            "media_format": {
-                "encoding": "base64",
-                "sample_rate": self.options.sample_rate_hz.to_string(),
-                "bit_rate": "128kbps",
-            },
-        });
-        let message =
-            json!({"event": "start", "sequence_number": sequence, "stream_sid": self.ids.stream_id, "start": start});
+    pub(super) async fn start(&mut self) -> Step {
+        let message = self.messages.start(&self.custom_parameters);
         self.send(message).await
     }
 
@@ -293,9 +234,7 @@ impl Session<'_> {
             CallerAction::HangUp => return self.hang_up().await,
             CallerAction::Press(digit) => {
                 self.seen.event(at_ms, EventKind::Dtmf { digit });
-                let sequence = self.next_sequence();
-                let message = json!({"event": "dtmf", "sequence_number": sequence, "stream_sid": self.ids.stream_id,
-                    "dtmf": {"digit": digit.to_string(), "duration": "100"}});
+                let message = self.messages.dtmf(digit);
                 if let Step::End(closed) = self.send(message).await {
                     return Step::End(closed);
                 }
@@ -306,11 +245,7 @@ impl Session<'_> {
     }
 
     async fn media(&mut self, pcm: &[i16], at_ms: u64) -> Step {
-        self.chunk += 1;
-        let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        let sequence = self.next_sequence();
-        let message = json!({"event": "media", "sequence_number": sequence, "stream_sid": self.ids.stream_id,
-            "media": {"chunk": self.id(self.chunk), "timestamp": self.id(at_ms), "payload": STANDARD.encode(bytes)}});
+        let message = self.messages.media(pcm, at_ms);
         self.seen.caller_timeline.extend_from_slice(pcm);
         self.seen.media_out_count += 1;
         self.send(message).await
@@ -328,55 +263,8 @@ impl Session<'_> {
             if let Some(mark) = self.seen.marks.iter_mut().find(|mark| mark.name == name && mark.echoed_ms.is_none()) {
                 mark.echoed_ms = Some(at_ms);
             }
-            let sequence = self.next_sequence();
-            let message = json!({"event": "mark", "sequence_number": sequence, "stream_sid": self.ids.stream_id,
-                "mark": {"name": name}});
+            let message = self.messages.mark(&name);
             if let Step::End(closed) = self.send(message).await {
-                return Step::End(closed);
-            }
-        }
-        Step::On
-    }
-
-    async fn play_faults(&mut self, at_ms: u64) -> Step {
-        let (now, later): (Vec<Fault>, Vec<Fault>) = self.faults.drain(..).partition(|fault| match fault {
-            Fault::NoStart | Fault::NeverClose => false,
-            Fault::StopReading { at_ms: at }
-            | Fault::GarbageFrames { at_ms: at, .. }
-            | Fault::OversizedFrame { at_ms: at }
-            | Fault::DuplicatedStart { at_ms: at }
-            | Fault::DropMidCall { at_ms: at } => *at <= at_ms,
-        });
-        self.faults = later;
-        for fault in now {
-            self.seen.event(at_ms, EventKind::Fault { name: format!("{fault:?}") });
-            let step = match fault {
-                Fault::NoStart | Fault::NeverClose => Step::On,
-                Fault::StopReading { .. } => {
-                    self.reading = false;
-                    Step::On
-                }
-                Fault::GarbageFrames { count, .. } => self.garbage(count).await,
-                Fault::OversizedFrame { .. } => {
-                    let message = json!({"event": "media", "stream_sid": self.ids.stream_id,
-                        "media": {"chunk": "0", "timestamp": "0", "payload": "A".repeat(1 << 20)}});
-                    self.send(message).await
-                }
-                Fault::DuplicatedStart { .. } => self.start().await,
-                Fault::DropMidCall { .. } => Step::End(Closed::Dropped),
-            };
-            if let Step::End(closed) = step {
-                return Step::End(closed);
-            }
-        }
-        Step::On
-    }
-
-    async fn garbage(&mut self, count: u32) -> Step {
-        const GARBAGE: [&str; 5] =
-            ["", "not json", "{\"event\":", "{\"event\":\"media\",\"media\":{\"payload\":\"%%\"}}", "[1,2,3]"];
-        for text in GARBAGE.iter().cycle().take(count as usize) {
-            if let Step::End(closed) = self.send_raw(Message::text(*text)).await {
                 return Step::End(closed);
             }
         }
@@ -420,7 +308,7 @@ impl Session<'_> {
             Some(_) => self.seen.violation(at_ms, "the id of another stream"),
         }
         match message.get("event").and_then(Value::as_str) {
-            Some("media") => self.agent_media(at_ms, &message),
+            Some("media") => return self.agent_media(at_ms, &message).await,
             Some("mark") => match message.pointer("/mark/name").and_then(Value::as_str) {
                 Some(name) => {
                     self.playback.mark(name);
@@ -453,22 +341,47 @@ impl Session<'_> {
         }
     }
 
-    fn agent_media(&mut self, at_ms: u64, message: &Value) {
+    async fn agent_media(&mut self, at_ms: u64, message: &Value) -> Step {
         let Some(payload) = message.pointer("/media/payload").and_then(Value::as_str) else {
             self.seen.violation(at_ms, "media without a payload");
-            return;
+            return Step::On;
         };
         let Ok(bytes) = STANDARD.decode(payload) else {
             self.seen.violation(at_ms, "a payload that is not base64");
-            return;
+            return Step::On;
         };
         if bytes.len() > FRAME_BYTES_MAX {
             self.seen.violation(at_ms, format_args!("a frame of {} bytes, more than {FRAME_BYTES_MAX}", bytes.len()));
-            return;
+            return self.oversize(bytes.len()).await;
         }
         if bytes.is_empty() {
             self.seen.violation(at_ms, "an empty frame");
-            return;
+        } else {
+            self.hear(at_ms, &bytes);
+        }
+        Step::On
+    }
+
+    /// What follows on a frame that is too long.
+    async fn oversize(&mut self, bytes: usize) -> Step {
+        match self.options.oversize {
+            OversizePolicy::Ignore => Step::On,
+            OversizePolicy::Close => {
+                self.close(CloseCode::Size).await;
+                Step::End(Closed::Failed { error: format!("closed with 1009: a frame of {bytes} bytes") })
+            }
+            OversizePolicy::Drop => Step::End(Closed::Failed { error: format!("dropped: a frame of {bytes} bytes") }),
+        }
+    }
+
+    /// Takes the audio of one message.
+    fn hear(&mut self, at_ms: u64, bytes: &[u8]) {
+        if bytes.len() < FRAME_BYTES_MIN {
+            self.seen.short_frames += 1;
+            if self.seen.short_frames == 1 {
+                let what = format!("{at_ms} ms: a frame of {} bytes, fewer than {FRAME_BYTES_MIN}", bytes.len());
+                self.seen.warnings.push(what);
+            }
         }
         let mut pcm: Vec<i16> = bytes.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
         let dbfs = rms_dbfs(&pcm);
@@ -490,25 +403,46 @@ impl Session<'_> {
     }
 
     async fn hang_up(&mut self) -> Step {
-        let at_ms = self.now_ms();
-        self.seen.event(at_ms, EventKind::HungUp);
-        let sequence = self.next_sequence();
-        let message = json!({"event": "stop", "sequence_number": sequence, "stream_sid": self.ids.stream_id,
-            "stop": {"call_sid": self.ids.call_id, "account_sid": self.options.account_id, "reason": "callended"}});
+        self.seen.event(self.now_ms(), EventKind::HungUp);
+        self.stop("callended").await
+    }
+
+    /// `stop` with this reason, then the close.
+    pub(super) async fn stop(&mut self, reason: &str) -> Step {
+        let message = self.messages.stop(reason);
         if let Step::End(closed) = self.send(message).await {
             return Step::End(closed);
         }
         if self.options.faults.contains(&Fault::NeverClose) {
             return Step::End(self.wait_for_server().await);
         }
-        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        Step::End(self.leave().await)
+    }
+
+    /// Closes, and sees whether the server does.
+    pub(super) async fn leave(&mut self) -> Closed {
+        self.close(CloseCode::Normal).await;
+        Closed::ByCaller { answered: timeout(CLOSE_TIMEOUT, self.read_to_end()).await.is_ok() }
+    }
+
+    async fn close(&mut self, code: CloseCode) {
+        let frame = CloseFrame { code, reason: "".into() };
         let _ = timeout(SEND_TIMEOUT, self.sink.send(Message::Close(Some(frame)))).await;
-        let answered = timeout(CLOSE_TIMEOUT, self.read_to_end()).await.is_ok();
-        Step::End(Closed::ByCaller { answered })
+    }
+
+    /// Neither speaks nor listens, and keeps the socket: only the server's own limits can end this.
+    pub(super) async fn freeze(&mut self) -> Closed {
+        let patience = PATIENCE.min(self.options.call_max);
+        tokio::time::sleep(patience).await;
+        // What came meanwhile says whether the server has given up.
+        match timeout(Duration::from_millis(100), self.read_to_end()).await {
+            Ok(code) => Closed::ByServer { code },
+            Err(_) => Closed::ByCaller { answered: false },
+        }
     }
 
     /// Says nothing more and waits for the server to end it.
-    async fn wait_for_server(&mut self) -> Closed {
+    pub(super) async fn wait_for_server(&mut self) -> Closed {
         match timeout(PATIENCE.min(self.options.call_max), self.read_to_end()).await {
             Ok(code) => Closed::ByServer { code },
             Err(_) => Closed::ByCaller { answered: false },

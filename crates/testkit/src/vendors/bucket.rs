@@ -1,7 +1,8 @@
 //! A bucket as docs.aws.amazon.com/AmazonS3/latest/API describes it, path style, in memory: PUT, GET with ranges, HEAD,
 //! DELETE, uploads in parts. Signatures are not computed, but every request must carry one, and the hash of its body.
+//!
+//! It counts how often each key was written, and can go away and come back with what it holds.
 
-use super::serve;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -12,13 +13,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Smallest part that is not the last (EntityTooSmall otherwise).
 const PART_BYTES_MIN: usize = 5 * 1024 * 1024;
 /// Largest body of a request here; our parts are 8 MiB.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A bucket that goes away lets requests end for so long.
+const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 /// The bucket's name.
 const BUCKET: &str = "recordings-test";
 /// The access key that is known.
@@ -35,11 +40,27 @@ pub enum BucketFault {
     RefusePart(u32),
     /// Nothing is ever answered.
     Stall,
+    /// Every request takes so many milliseconds: half of them before anything is kept, half after.
+    Slow(u64),
+    /// What would write is refused with this status and this code; what is there can be read.
+    RefuseWrites(u16, &'static str),
+}
+
+/// Writes of whole objects, by `PUT` or in parts. Parts count once, with their upload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Begun: the request was taken.
+    pub begun: u64,
+    /// Ended: the object is there. The answer may still be on its way.
+    pub stored: u64,
 }
 
 #[derive(Default)]
 struct Kept {
     objects: BTreeMap<String, Bytes>,
+    stored: BTreeMap<String, u32>,
+    requests: u64,
+    writes: watch::Sender<Writes>,
     uploads: HashMap<String, BTreeMap<u32, Bytes>>,
     uploads_begun: u64,
     parts: u64,
@@ -52,7 +73,33 @@ type Shared = Arc<Mutex<Kept>>;
 pub struct FakeBucket {
     address: SocketAddr,
     kept: Shared,
+    listening: Mutex<Listening>,
+}
+
+/// The present listener.
+struct Listening {
     stop: CancellationToken,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Listening {
+    fn start(listener: TcpListener, kept: &Shared) -> Self {
+        let router =
+            Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(Arc::clone(kept));
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        // Connections that are kept open are closed with it: a client's next request finds nobody.
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
+        let stopped = stop.clone().cancelled_owned();
+        let ended = tokio::spawn(async move {
+            tokio::select! {
+                _ = async { serving.await } => {}
+                // Requests that are never answered are not waited for.
+                () = async { stopped.await; tokio::time::sleep(CLOSED_WITHIN).await } => {}
+            }
+        });
+        Self { stop, ended }
+    }
 }
 
 impl FakeBucket {
@@ -63,11 +110,32 @@ impl FakeBucket {
     pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = listener.local_addr()?;
-        let (kept, stop) = (Shared::default(), CancellationToken::new());
-        let router =
-            Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(Arc::clone(&kept));
-        serve(listener, router, stop.clone());
-        Ok(Self { address, kept, stop })
+        let kept = Shared::default();
+        let listening = Mutex::new(Listening::start(listener, &kept));
+        Ok(Self { address, kept, listening })
+    }
+
+    /// Goes away: connections are refused from now on. What it holds stays.
+    ///
+    /// # Panics
+    /// When its task did.
+    pub async fn close(&self) {
+        let ended = {
+            let mut listening = self.listening();
+            listening.stop.cancel();
+            std::mem::replace(&mut listening.ended, tokio::spawn(async {}))
+        };
+        ended.await.expect("the listener does not panic");
+    }
+
+    /// Comes back after [`Self::close`], where it was.
+    ///
+    /// # Errors
+    /// When the port has been taken meanwhile.
+    pub async fn reopen(&self) -> std::io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        *self.listening() = Listening::start(listener, &self.kept);
+        Ok(())
     }
 
     /// Its endpoint.
@@ -106,6 +174,24 @@ impl FakeBucket {
         self.kept().parts
     }
 
+    /// How often each key was written whole, by `PUT` or in parts.
+    #[must_use]
+    pub fn stored(&self) -> BTreeMap<String, u32> {
+        self.kept().stored.clone()
+    }
+
+    /// Requests received, refused ones too.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.kept().requests
+    }
+
+    /// Tells of each write, as it begins and as it ends.
+    #[must_use]
+    pub fn writes(&self) -> watch::Receiver<Writes> {
+        self.kept().writes.subscribe()
+    }
+
     /// Something goes wrong from now on; `None` = nothing.
     pub fn fault(&self, fault: Option<BucketFault>) {
         self.kept().fault = fault;
@@ -114,19 +200,55 @@ impl FakeBucket {
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().expect("no holder panics")
     }
+
+    fn listening(&self) -> std::sync::MutexGuard<'_, Listening> {
+        self.listening.lock().expect("no holder panics")
+    }
 }
 
 impl Drop for FakeBucket {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.listening().stop.cancel();
     }
 }
 
 async fn handle(State(shared): State<Shared>, request: Request) -> Response {
-    let stalled = shared.lock().expect("no holder panics").fault == Some(BucketFault::Stall);
-    if stalled {
-        std::future::pending::<()>().await;
+    let fault = {
+        let mut kept = shared.lock().expect("no holder panics");
+        kept.requests += 1;
+        if begins_write(&request) {
+            kept.writes.send_modify(|writes| writes.begun += 1);
+        }
+        kept.fault
+    };
+    let half = match fault {
+        Some(BucketFault::Stall) => std::future::pending().await,
+        Some(BucketFault::Slow(ms)) => Duration::from_millis(ms / 2),
+        Some(
+            BucketFault::Status(..)
+            | BucketFault::LoseByte
+            | BucketFault::RefusePart(_)
+            | BucketFault::RefuseWrites(..),
+        )
+        | None => Duration::ZERO,
+    };
+    tokio::time::sleep(half).await;
+    let response = respond(&shared, request).await;
+    tokio::time::sleep(half).await;
+    response
+}
+
+/// `PUT` of an object, or the beginning of one in parts.
+fn begins_write(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or("");
+    match request.method().as_str() {
+        "PUT" => !query.contains("uploadId="),
+        "POST" => query.split('&').any(|pair| pair == "uploads" || pair == "uploads="),
+        _ => false,
     }
+}
+
+async fn respond(shared: &Shared, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
         return error(StatusCode::BAD_REQUEST, "IncompleteBody");
@@ -140,6 +262,11 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     if let Some(BucketFault::Status(status, times)) = kept.fault {
         kept.fault = (times > 1).then(|| BucketFault::Status(status, times - 1));
         return error(StatusCode::from_u16(status).expect("tests name real statuses"), "SlowDown");
+    }
+    if let Some(BucketFault::RefuseWrites(status, code)) = kept.fault
+        && (parts.method == Method::PUT || parts.method == Method::POST)
+    {
+        return error(StatusCode::from_u16(status).expect("tests name real statuses"), code);
     }
     let Some(key) =
         parts.uri.path().strip_prefix('/').and_then(|p| p.strip_prefix(BUCKET)).and_then(|p| p.strip_prefix('/'))
@@ -204,6 +331,8 @@ impl Kept {
             body.truncate(body.len().saturating_sub(1));
         }
         self.objects.insert(key.to_owned(), body);
+        *self.stored.entry(key.to_owned()).or_default() += 1;
+        self.writes.send_modify(|writes| writes.stored += 1);
     }
 
     fn begin(&mut self, key: &str) -> Response {
@@ -300,4 +429,46 @@ fn error(status: StatusCode, code: &str) -> Response {
 
 fn xml(status: StatusCode, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/xml")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn send(bucket: &FakeBucket, method: Method, body: &'static str) -> Option<u16> {
+        // Whoever came first has installed the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
+        let request = http
+            .request(method, format!("{}/{BUCKET}/key", bucket.endpoint()))
+            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/x, Signature=y"))
+            .header("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+            .body(body);
+        request.send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn writes_are_counted_and_told() {
+        let bucket = FakeBucket::start().await.expect("a port");
+        let writes = bucket.writes();
+        assert_eq!(send(&bucket, Method::PUT, "one").await, Some(200));
+        bucket.fault(Some(BucketFault::RefuseWrites(507, "InsufficientStorage")));
+        assert_eq!(send(&bucket, Method::PUT, "two").await, Some(507));
+        assert_eq!(send(&bucket, Method::GET, "").await, Some(200), "what is there can be read");
+        bucket.fault(Some(BucketFault::Slow(50)));
+        assert_eq!(send(&bucket, Method::PUT, "three").await, Some(200));
+        assert_eq!(bucket.stored(), BTreeMap::from([("key".to_owned(), 2)]));
+        assert_eq!((*writes.borrow(), bucket.requests()), (Writes { begun: 3, stored: 2 }, 4));
+    }
+
+    #[tokio::test]
+    async fn one_that_went_away_comes_back_with_what_it_holds() {
+        let bucket = FakeBucket::start().await.expect("a port");
+        assert_eq!(send(&bucket, Method::PUT, "one").await, Some(200));
+        bucket.close().await;
+        assert_eq!(send(&bucket, Method::GET, "").await, None);
+        bucket.reopen().await.expect("the port is free");
+        assert_eq!(send(&bucket, Method::GET, "").await, Some(200));
+        assert_eq!(bucket.object("key").as_deref(), Some(b"one".as_slice()));
+    }
 }

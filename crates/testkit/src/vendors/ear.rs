@@ -63,6 +63,11 @@ impl Ear {
         }
     }
 
+    /// Has speech begun that has not ended?
+    pub(super) const fn is_speaking(&self) -> bool {
+        self.began_ms.is_some()
+    }
+
     /// Ends what is being said, as a request does.
     pub(super) fn end(&mut self) -> Option<Heard> {
         let from_ms = self.began_ms.take()?;

@@ -2,11 +2,17 @@
 
 use std::sync::Mutex;
 
-/// How a chat request goes wrong.
+/// How a request to a language model goes wrong, whichever its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChatFault {
     /// Refused with this status and the vendor's body for it.
     Status(u16),
+    /// No answer at all, not even a status.
+    Hang,
+    /// A page for people, with status 200.
+    Html,
+    /// The answer comes one byte at a time.
+    Drip,
     /// Silence after so many tokens.
     StallAfter(usize),
     /// The connection breaks after so many tokens.
@@ -18,6 +24,31 @@ pub enum ChatFault {
     /// An error event after so many tokens.
     ErrorAfter(usize),
     /// Tokens without end.
+    Endless,
+    /// The answer is complete, but neither counts nor the end of the body follow.
+    NoEnd,
+}
+
+/// How a request for a transcription goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TranscriptionFault {
+    /// Refused with this status and the vendor's body for it.
+    Status(u16),
+    /// No answer at all, not even a status.
+    Hang,
+    /// Silence in the middle of the body.
+    Stall,
+    /// The connection breaks in the middle of the body.
+    Cut,
+    /// The answer comes one byte at a time.
+    Drip,
+    /// JSON that ends in the middle.
+    Malformed,
+    /// A page for people, with status 200.
+    Html,
+    /// JSON without a text.
+    NoText,
+    /// A body without end.
     Endless,
 }
 
@@ -79,11 +110,21 @@ impl<F: Copy> FaultLine<F> {
         *times -= 1;
         Some(*fault)
     }
+
+    /// The same, when the fault is one of these.
+    pub(crate) fn take_if(&self, wanted: impl FnOnce(&F) -> bool) -> Option<F> {
+        let mut line = self.0.lock().expect("no holder panics");
+        let (fault, times) = line.as_mut().filter(|(fault, times)| *times > 0 && wanted(fault))?;
+        *times -= 1;
+        Some(*fault)
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) chat: FaultLine<ChatFault>,
+    pub(crate) messages: FaultLine<ChatFault>,
+    pub(crate) transcription: FaultLine<TranscriptionFault>,
     pub(crate) speech: FaultLine<SpeechFault>,
     pub(crate) listen: FaultLine<ListenFault>,
 }

@@ -1,23 +1,36 @@
-//! Fake vendors over real sockets: a chat model and speech as OpenAI offers them, live transcription as Deepgram does,
-//! and a bucket as Amazon does ([`bucket`]).
+//! Fake vendors over real sockets: a chat model, speech and transcription as OpenAI offers them, a model as Anthropic
+//! does, live transcription as Deepgram does, and a bucket as Amazon does ([`bucket`]).
 //!
 //! As strict as the real ones: a request that they would refuse is refused, with their words. Latencies are fixed, so
 //! that what is measured is the server between them. Cheap for each stream: they share the machine with that server.
 
+mod answer;
+mod aura;
 pub mod bucket;
+mod cartesia;
 mod chat;
 mod ear;
+mod elevenlabs;
 mod faults;
 mod listen;
+mod messages;
+mod sarvam;
 mod speech;
+mod transcriptions;
+mod voices;
 
-pub use chat::Answers;
-pub use faults::{ChatFault, ListenFault, SpeechFault};
+pub use answer::{Answers, ToolStyle};
+pub use faults::{ChatFault, ListenFault, SpeechFault, TranscriptionFault};
 pub use listen::Transcripts;
+pub use sarvam::{Sarvam, SarvamListenFault, SarvamSpeechFault, SarvamStats};
+pub use transcriptions::TranscriptionAsked;
+pub use voices::{VoiceFault, Voices, VoicesSettings, VoicesStats};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use faults::Faults;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -109,8 +122,16 @@ counters! {
     chat_requests,
     /// Chat answers that the client did not wait for.
     chat_aborted,
-    /// Tokens sent.
+    /// Tokens sent, of chats and messages.
     chat_tokens,
+    /// Messages requests accepted.
+    messages_requests,
+    /// Messages that the client did not wait for.
+    messages_aborted,
+    /// Transcription requests accepted.
+    transcription_requests,
+    /// Transcriptions that the client did not wait for.
+    transcription_aborted,
     /// Speech requests accepted.
     speech_requests,
     /// Speech that the client did not wait for.
@@ -141,7 +162,12 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) faults: Faults,
     pub(crate) last_chat: Mutex<String>,
+    pub(crate) last_messages: Mutex<String>,
+    /// Instructions that were to be cached.
+    pub(crate) cached_systems: Mutex<BTreeSet<String>>,
+    pub(crate) last_transcription: Mutex<TranscriptionAsked>,
     pub(crate) last_speech: Mutex<String>,
+    pub(crate) sarvam: Sarvam,
     pub(crate) stop: CancellationToken,
 }
 
@@ -176,14 +202,25 @@ impl FakeVendors {
             counters: Counters::default(),
             faults: Faults::default(),
             last_chat: Mutex::default(),
+            last_messages: Mutex::default(),
+            cached_systems: Mutex::default(),
+            last_transcription: Mutex::default(),
             last_speech: Mutex::default(),
+            sarvam: Sarvam::default(),
             stop: CancellationToken::new(),
         });
         let router = Router::new()
             .route("/v1/models", get(chat::models))
             .route("/v1/chat/completions", post(chat::completions))
             .route("/v1/audio/speech", post(speech::speech))
+            .route(
+                "/v1/audio/transcriptions",
+                post(transcriptions::transcriptions).layer(DefaultBodyLimit::max(transcriptions::BODY_BYTES_MAX)),
+            )
+            .route("/anthropic/v1/models", get(messages::models))
+            .route("/anthropic/v1/messages", post(messages::messages))
             .route("/v1/listen", get(listen::listen))
+            .merge(sarvam::routes())
             .with_state(Arc::clone(&shared));
         serve(listener, router, shared.stop.clone());
         Ok(Self { address, shared })
@@ -201,10 +238,28 @@ impl FakeVendors {
         format!("http://{}/v1", self.address)
     }
 
+    /// Base URL for the Messages API.
+    #[must_use]
+    pub fn anthropic_url(&self) -> String {
+        format!("http://{}/anthropic/v1", self.address)
+    }
+
     /// Address of the Deepgram endpoint.
     #[must_use]
     pub fn listen_url(&self) -> String {
         format!("ws://{}/v1/listen", self.address)
+    }
+
+    /// Base address of Sarvam's sockets.
+    #[must_use]
+    pub fn sarvam_url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// Sarvam's own state.
+    #[must_use]
+    pub fn sarvam(&self) -> &Sarvam {
+        &self.shared.sarvam
     }
 
     /// What they have seen.
@@ -219,6 +274,18 @@ impl FakeVendors {
         self.shared.last_chat.lock().expect("no holder panics").clone()
     }
 
+    /// The body of the last messages request that was accepted.
+    #[must_use]
+    pub fn last_messages(&self) -> String {
+        self.shared.last_messages.lock().expect("no holder panics").clone()
+    }
+
+    /// What the last transcription request that was accepted asked for.
+    #[must_use]
+    pub fn last_transcription(&self) -> TranscriptionAsked {
+        self.shared.last_transcription.lock().expect("no holder panics").clone()
+    }
+
     /// The body of the last speech request that was accepted.
     #[must_use]
     pub fn last_speech(&self) -> String {
@@ -228,6 +295,16 @@ impl FakeVendors {
     /// The next `times` chat requests go wrong.
     pub fn break_chat(&self, fault: ChatFault, times: u32) {
         self.shared.faults.chat.set(fault, times);
+    }
+
+    /// The next `times` messages requests go wrong.
+    pub fn break_messages(&self, fault: ChatFault, times: u32) {
+        self.shared.faults.messages.set(fault, times);
+    }
+
+    /// The next `times` requests for a transcription go wrong.
+    pub fn break_transcription(&self, fault: TranscriptionFault, times: u32) {
+        self.shared.faults.transcription.set(fault, times);
     }
 
     /// The next `times` speech requests go wrong.

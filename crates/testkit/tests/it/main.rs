@@ -2,4 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod carrier;
+mod carrier_api;
+mod carrier_bot;
+mod carrier_flow;
+mod carrier_recordings;
+mod carrier_switches;
+mod peers;
 mod vendors;

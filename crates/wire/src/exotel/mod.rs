@@ -6,5 +6,6 @@
 
 pub mod reply;
 pub mod report;
+pub mod rest;
 pub mod stream;
 pub mod webhook;

@@ -14,7 +14,7 @@ impl StreamReply<'_> {
     pub fn to_json(&self) -> String {
         let mut out = String::with_capacity(self.url.len() + 12);
         out.push_str("{\"url\":");
-        super::stream::push_json_string(self.url, &mut out);
+        crate::frame::push_json_string(self.url, &mut out);
         out.push('}');
         out
     }

@@ -4,23 +4,23 @@
 //! Times without a zone are Indian (+05:30): the constant "never ended" reads `1970-01-01 05:30:00`.
 
 use crate::fields::{FieldErrors, Fields};
+use crate::report::{self, text};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use model::{CallDirection, CallStatus, E164, PhoneError};
 use std::fmt;
 
-/// Longest id read, in bytes; Exotel's have 32.
-pub const ID_BYTES_MAX: usize = 128;
-/// Longest free text kept (custom field, error), in bytes; Exotel allows 128 characters in a custom field.
-pub const TEXT_BYTES_MAX: usize = 1024;
-/// Longest recording URL read, in bytes: pre-signed ones are long.
-pub const URL_BYTES_MAX: usize = 2048;
+pub(crate) use crate::report::seconds;
+pub use crate::report::{DisconnectedBy, ID_BYTES_MAX, TEXT_BYTES_MAX, URL_BYTES_MAX};
 
 const CALL_ID: &[&str] = &["CallSid", "CallId", "Sid", "CallUUID"];
 // `To` may be a number that several accounts share; `CallTo` is where the call landed.
 pub(super) const CALLED: &[&str] = &["CallTo", "To", "Called", "ToNumber", "PhoneNumber"];
 const CALLER: &[&str] = &["CallFrom", "From", "Caller", "FromNumber"];
 const CREATED: &[&str] = &["Created", "StartTime", "DateCreated", "CurrentTime", "Timestamp"];
-const STATUS: &[&str] = &["CallStatus", "Status", "DialCallStatus", "Stream[Status]"];
+const STREAM_STATUS: &str = "Stream[Status]";
+pub(super) const STATUS: &[&str] = &["CallStatus", "Status", "DialCallStatus", STREAM_STATUS];
+// Behind a Connect applet `Status` and `DialCallStatus` are those of an agent who was dialled.
+pub(super) const PASSTHRU_STATUS: &[&str] = &["CallStatus", STREAM_STATUS];
 const DURATION: &[&str] =
     &["Duration", "CallDuration", "ConversationDuration", "DialCallDuration", "DurationSeconds", "Stream[Duration]"];
 const RECORDING: &[&str] = &["RecordingUrl", "Recording_Url", "Stream[RecordingUrl]"];
@@ -86,17 +86,6 @@ impl CallStart {
             digits: digits(fields),
         })
     }
-}
-
-/// Who ended the media stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DisconnectedBy {
-    /// The caller.
-    User,
-    /// We.
-    Bot,
-    /// Not said: the stream never came up.
-    Unknown,
 }
 
 /// A call is over, or so the carrier says: repeated, late and out of order.
@@ -261,17 +250,7 @@ pub(super) fn ended_at(fields: &Fields) -> Option<DateTime<Utc>> {
 }
 
 pub(super) fn call_id(fields: &Fields, errors: &mut FieldErrors) -> Option<String> {
-    match fields.first(CALL_ID) {
-        None => {
-            errors.missing(fields.spelled("CallSid"));
-            None
-        }
-        Some((name, id)) if id.len() > ID_BYTES_MAX || !id.chars().all(|c| c.is_ascii_graphic()) => {
-            errors.bad(name, "an id of at most 128 printable characters");
-            None
-        }
-        Some((_, id)) => Some(id.to_owned()),
-    }
+    report::call_id(fields, CALL_ID, errors)
 }
 
 /// The first readable called number; complains about the first one sent when none is.
@@ -298,10 +277,6 @@ fn called(fields: &Fields, errors: &mut FieldErrors) -> Option<(String, E164)> {
 
 fn number(fields: &Fields, names: &[&str]) -> Option<E164> {
     names.iter().find_map(|name| E164::parse(fields.get(name)?).ok())
-}
-
-fn text(fields: &Fields, names: &[&str]) -> Option<String> {
-    fields.first(names).map(|(_, value)| value.chars().take(TEXT_BYTES_MAX / 4).collect())
 }
 
 fn digits(fields: &Fields) -> Option<String> {
@@ -346,7 +321,7 @@ pub(super) fn status(fields: &Fields, names: &[&str], errors: &mut FieldErrors) 
         return None;
     };
     // Right after the Voicebot applet the call may still be "in-progress" though its stream is over.
-    let status = match fields.get("Stream[Status]").and_then(parse_status) {
+    let status = match fields.get(STREAM_STATUS).and_then(parse_status) {
         Some(stream) if !status.is_final() => stream,
         _ => status,
     };
@@ -357,6 +332,13 @@ pub(super) fn status(fields: &Fields, names: &[&str], errors: &mut FieldErrors) 
     Some(status)
 }
 
+/// Whether [`status`] tells of the stream: the call itself is not said to be over.
+pub(super) fn is_of_stream(fields: &Fields, names: &[&str]) -> bool {
+    let of_call = names.iter().filter(|name| **name != STREAM_STATUS).find_map(|name| fields.get(name));
+    fields.get(STREAM_STATUS).and_then(parse_status).is_some()
+        && !of_call.and_then(parse_status).is_some_and(CallStatus::is_final)
+}
+
 pub(super) fn disconnected_by(fields: &Fields) -> Option<DisconnectedBy> {
     fields.get("Stream[DisconnectedBy]").map(|word| match word.to_ascii_lowercase().as_str() {
         "user" | "caller" => DisconnectedBy::User,
@@ -365,28 +347,12 @@ pub(super) fn disconnected_by(fields: &Fields) -> Option<DisconnectedBy> {
     })
 }
 
-/// Whole seconds: `17`, `"17"`, `17.5`.
-pub(super) fn seconds(text: &str) -> Option<u32> {
-    text.trim_matches('"').trim().split('.').next().unwrap_or_default().parse().ok()
-}
-
 pub(super) fn duration_s(fields: &Fields, errors: &mut FieldErrors) -> Option<u32> {
-    let (name, value) = fields.first(DURATION)?;
-    let seconds = seconds(value);
-    if seconds.is_none() {
-        errors.bad(name, "a number of seconds");
-    }
-    seconds
+    report::duration_s(fields, DURATION, errors)
 }
 
 pub(super) fn recording_url(fields: &Fields, errors: &mut FieldErrors) -> Option<String> {
-    let (name, value) = fields.first(RECORDING)?;
-    let parsed = url::Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if parsed.is_none() || value.len() > URL_BYTES_MAX {
-        errors.bad(name, "an http(s) URL");
-        return None;
-    }
-    Some(value.to_owned())
+    report::recording_url(fields, RECORDING, errors)
 }
 
 fn time(fields: &Fields, names: &[&str]) -> Option<DateTime<Utc>> {

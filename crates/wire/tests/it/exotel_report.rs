@@ -3,6 +3,7 @@
 
 use crate::golden;
 use chrono::{DateTime, Utc};
+use model::CallStatus;
 use proptest::prelude::*;
 use std::path::Path;
 use wire::exotel::report::{Message, Report, Routing};
@@ -83,6 +84,30 @@ fn what_says_the_same_is_the_same_report() {
         report(Message::Status, "CallSid=c1&Status=completed&Stream[DisconnectedBy]=bot"),
     ] {
         assert_ne!(first, other);
+    }
+}
+
+#[test]
+fn the_end_of_a_stream_is_told_from_the_end_of_its_call() {
+    for (message, query, status, of_stream) in [
+        (Message::Passthru, "Stream[Status]=completed", Some(CallStatus::Completed), true),
+        (Message::Passthru, "CallStatus=in-progress&Stream[Status]=completed", Some(CallStatus::Completed), true),
+        (Message::Passthru, "CallStatus=in-progress&Stream[Status]=failed", Some(CallStatus::Failed), true),
+        (Message::Passthru, "CallStatus=completed&Stream[Status]=completed", Some(CallStatus::Completed), false),
+        (Message::Passthru, "CallStatus=null&Stream[Status]=completed", Some(CallStatus::Completed), true),
+        // That of an agent who was dialled.
+        (Message::Passthru, "DialCallStatus=completed&Stream[Status]=completed", Some(CallStatus::Completed), true),
+        (Message::Passthru, "CallStatus=in-progress", Some(CallStatus::InProgress), false),
+        (Message::Passthru, "CallType=client-hangup", Some(CallStatus::Completed), false),
+        (Message::Passthru, "", None, false),
+        (Message::Status, "Status=in-progress&Stream[Status]=completed", Some(CallStatus::Completed), true),
+        (Message::Status, "Status=completed&Stream[Status]=completed", Some(CallStatus::Completed), false),
+        (Message::CallEnd, "", Some(CallStatus::Completed), false),
+        (Message::CallEnd, "Stream[Status]=completed", Some(CallStatus::Completed), true),
+    ] {
+        let fields = Fields::from_urlencoded(format!("CallSid=c1&{query}").as_bytes()).unwrap();
+        let report = Report::read(message, &fields).unwrap();
+        assert_eq!((report.status, report.of_stream), (status, of_stream), "{message:?} {query}");
     }
 }
 

@@ -154,6 +154,22 @@ fn a_request_is_known_again_however_its_signature_is_written() {
 }
 
 #[test]
+fn a_body_that_signs_no_time_is_known_again_whatever_its_header_says() {
+    let of = |signature: Option<&str>, header: Option<&str>, body: Option<&str>| {
+        SignedRequest { body: BODY, signature, timestamp: header, body_timestamp: body }.untimed_identity()
+    };
+    let first = of(Some(HEX), Some("1700000000"), None);
+    assert!(first.is_some());
+    for header in [Some("1700000001"), Some("soon"), Some(" "), None] {
+        assert_eq!(of(Some(HEX), header, None), first, "{header:?}");
+        assert_eq!(of(Some(&base64_of(HEX)), header, Some(" ")), first, "{header:?}");
+    }
+    assert_ne!(of(Some(&HEX.replace('e', "f")), None, None), first);
+    assert_eq!(of(Some(HEX), Some("1700000000"), Some("1700000000")), None, "it signs its time");
+    assert_eq!((of(None, None, None), of(Some("nonsense"), None, None)), (None, None));
+}
+
+#[test]
 fn basic_credentials_are_read() {
     let long = format!("Basic {}", "QUFB".repeat(500));
     for (header, want) in [

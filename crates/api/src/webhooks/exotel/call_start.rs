@@ -1,12 +1,14 @@
 //! `POST /webhooks/exotel/call-start`: a call has arrived; where shall its media go?
 //!
 //! Answers `{"url": "wss://…/media/exotel/TOKEN"}`. The token in the path opens one socket, once, within a minute. A
-//! repeated announcement of the same call is the same call with another token; once its media has begun, 409.
+//! repeated announcement of the same call is the same call with another token; once its media has begun, 409. A call that
+//! Caly had placed through a flow is known by the custom field that it was given.
 
 use super::proof::{Offered, Proven};
-use super::report::{find_called, once};
+use super::report::{find_called, never_timed, once};
 use super::{ACTOR, on_record, read};
 use crate::origin::Origin;
+use crate::webhooks::media_base;
 use crate::{App, Code, Problem};
 use axum::Json;
 use axum::body::Bytes;
@@ -14,13 +16,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Duration, Utc};
 use identity::token::PathToken;
-use model::{AuditKind, CallStatus, CarrierKind, Severity};
+use model::{AuditKind, CallDirection, CallId, CallStatus, CarrierKind, Severity};
 use serde::Serialize;
 use serde_json::Map;
 use std::sync::Arc;
-use store::calls::{self, Created, NewCall};
+use store::calls::{self, Call, Created, NewCall};
 use store::phone_numbers::PhoneNumber;
-use store::{SystemTx, audit, stream_tokens, token_hash};
+use store::{SystemTx, Tx, audit, stream_tokens, token_hash};
 use utoipa::ToSchema;
 use wire::exotel::report::Routing;
 use wire::exotel::webhook::CallStart;
@@ -48,7 +50,8 @@ struct CallStartBody {
     /// `incoming` or `outbound-…`.
     #[schema(rename = "Direction", example = "incoming")]
     direction: Option<String>,
-    /// When it was sent; more than five minutes off is refused.
+    /// When it was sent; more than five minutes off is refused. A body without it that came with a time in the header is
+    /// taken once within an hour.
     #[schema(rename = "Timestamp")]
     timestamp: Option<String>,
 }
@@ -149,22 +152,13 @@ async fn announce(
     origin: &Origin,
 ) -> Result<(), Problem> {
     let tx = tx.tenant(number.tenant).await?;
-    if let Some(key) = proven.request_key {
-        once(tx, key, now).await?;
-    }
-    let new = NewCall {
-        agent: number.agent,
-        phone_number: Some(number.id),
-        carrier: CarrierKind::Exotel,
-        carrier_call_id: Some(start.call_id.clone()),
-        direction: start.direction,
-        from: start.from.clone(),
-        to: Some(number.number.clone()),
-        status: CallStatus::Ringing,
-    };
-    let (call, first) = match calls::create(tx, &new, now).await? {
-        Created::Created(call) => (call, true),
-        Created::Existing(call) => (call, false),
+    taken_once(tx, proven, now).await?;
+    let (call, first) = match placed(tx, start).await? {
+        Some(call) => (calls::dialed(tx, call.id, &start.call_id).await?, call.carrier_call_id.is_none()),
+        None => match calls::create(tx, &arrived(start, number), now).await? {
+            Created::Created(call) => (call, true),
+            Created::Existing(call) => (call, false),
+        },
     };
     if call.status != CallStatus::Ringing {
         return Err(Problem::new(Code::CallAlreadyStarted, "this call has been started before"));
@@ -180,11 +174,49 @@ async fn announce(
     Ok(())
 }
 
-/// `wss://host`, from the configured address or, in development, from the host that was asked.
-fn media_base(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
-    let url = app.base_url(headers)?;
-    Ok(match url.strip_prefix("https://") {
-        Some(rest) => format!("wss://{rest}"),
-        None => format!("ws://{}", url.strip_prefix("http://").unwrap_or(&url)),
-    })
+/// The answer opens a call's media, so that here the time in the header, which no signature covers, makes no other request
+/// of the same body; nor does leaving it out. A body that never came with a time may come again.
+async fn taken_once(tx: &mut Tx, proven: &Proven, now: DateTime<Utc>) -> Result<(), Problem> {
+    match (proven.request_key, proven.untimed_key) {
+        (Some(_), Some(key)) | (Some(key), None) => once(tx, key, now).await,
+        (None, Some(key)) => never_timed(tx, key).await,
+        (None, None) => Ok(()),
+    }
+}
+
+/// The call of this organisation that the carrier was asked to place through a flow, by the name we gave it. What a
+/// flow of somebody else's making says there names none.
+async fn placed(tx: &mut Tx, start: &CallStart) -> Result<Option<Call>, store::Error> {
+    let named = start.custom_field.as_deref().and_then(|text| text.parse::<CallId>().ok());
+    let Some(id) = named.filter(|_| start.direction == CallDirection::Outgoing) else { return Ok(None) };
+    let call = match calls::get(tx, id).await {
+        Ok(call) => call,
+        Err(store::Error::NotFound) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let ours = call.direction == CallDirection::Outgoing
+        && call.carrier == CarrierKind::Exotel
+        && call.dialed_at.is_some()
+        && call.carrier_call_id.as_ref().is_none_or(|known| *known == start.call_id);
+    Ok(ours.then_some(call))
+}
+
+/// A call that we did not place. One that somebody had the carrier place names the customer where others name the caller.
+fn arrived(start: &CallStart, number: &PhoneNumber) -> NewCall {
+    let (ours, person) = (Some(number.number.clone()), start.from.clone());
+    let (from, to) = match start.direction {
+        CallDirection::Incoming => (person, ours),
+        CallDirection::Outgoing => (ours, person),
+    };
+    NewCall {
+        agent: number.agent,
+        phone_number: Some(number.id),
+        carrier: CarrierKind::Exotel,
+        carrier_call_id: Some(start.call_id.clone()),
+        direction: start.direction,
+        from,
+        to,
+        status: CallStatus::Ringing,
+        variables: Map::new(),
+    }
 }

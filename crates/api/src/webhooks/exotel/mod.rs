@@ -1,8 +1,10 @@
 //! Exotel's webhooks. Authenticity first, then the fields, then the store.
 
+mod call_callback;
 mod call_end;
 mod call_start;
 mod call_status;
+mod connect;
 mod passthru;
 mod proof;
 mod recording;
@@ -10,17 +12,16 @@ mod report;
 mod status;
 mod voicebot;
 
+use super::is_refusal;
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
-use model::{AuditKind, Severity};
+use model::CarrierKind;
 use proof::Offered;
 use report::Incoming;
-use serde_json::{Map, Value};
 use std::sync::Arc;
-use store::phone_numbers::{self, PhoneNumber};
-use store::{audit, token_hash};
+use store::phone_numbers::PhoneNumber;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wire::exotel::report::Message;
@@ -38,13 +39,15 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(voicebot::voicebot))
         .routes(routes!(passthru::passthru, passthru::passthru_post))
         .routes(routes!(status::status))
+        .routes(routes!(call_callback::call_callback))
+        .routes(routes!(connect::connect, connect::connect_post))
 }
 
 /// The fields of a body and what the request offers as proof.
 fn read(app: &App, headers: &HeaderMap, body: &Bytes, origin: &Origin) -> (Result<Fields, BodyError>, Offered) {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let fields = Fields::parse(content_type, body);
-    let offered = Offered::of(app, headers, body, fields.as_ref().ok(), origin);
+    let offered = proof::offered(app, headers, body, fields.as_ref().ok(), origin);
     (fields, offered)
 }
 
@@ -56,12 +59,7 @@ fn incoming<'a>(app: &App, message: Message, headers: &HeaderMap, body: &Bytes, 
 
 /// The number that an address with a token belongs to.
 async fn number_at(app: &App, token: &str) -> Result<PhoneNumber, Problem> {
-    let hash = token_hash(token);
-    let found = app
-        .store
-        .system_read("phone_numbers.find_by_path_token", async |tx| phone_numbers::find_by_path_token(tx, hash).await)
-        .await?;
-    found.ok_or_else(|| Problem::new(Code::NotFound, "there is no such address"))
+    super::number_at(app, CarrierKind::Exotel, token).await
 }
 
 /// An answer on its way out; if it refuses what was not authentic, that is on record with its address.
@@ -74,20 +72,7 @@ async fn on_record<T>(app: &App, origin: &Origin, answer: Result<T, Problem>) ->
     answer
 }
 
-/// Not authentic.
-fn is_refusal(code: Code) -> bool {
-    [Code::SignatureMissing, Code::SignatureWrong, Code::SignatureExpired, Code::SignatureReplayed].contains(&code)
-}
-
 /// A webhook that was not authentic is on record, with its address.
 async fn rejected(app: &App, origin: &Origin, code: Code) {
-    let ip = origin.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
-    tracing::warn!(client.ip = %ip, reason = code.as_str(), "webhook rejected");
-    let now = app.now();
-    let data = Map::from_iter([("reason".to_owned(), Value::from(code.as_str()))]);
-    let event = origin.event(AuditKind::WebhookRejected, Severity::Warning, ACTOR, None, data);
-    let recorded = app.store.system("audit.webhook_rejected", async |tx| audit::record(tx, &event, now).await).await;
-    if let Err(error) = recorded {
-        tracing::error!(error = %error, "a rejected webhook could not be audited");
-    }
+    super::rejected(app, ACTOR, origin, code).await;
 }

@@ -7,31 +7,16 @@ use crate::origin::Origin;
 use crate::{App, Code, Problem};
 use axum::Json;
 use chrono::{DateTime, Utc};
-use model::{AuditKind, CallId, CarrierKind, EndedReason, Severity};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-use store::call_ends::{self, Teller};
-use store::calls::{self, Call, CarrierWord};
-use store::carrier_events::{self, NewCarrierEvent, Taken};
+use model::CarrierKind;
+use std::borrow::Cow;
+use store::calls::{self, Call};
 use store::phone_numbers::{self, PhoneNumber};
-use store::{SystemTx, Tx, audit};
-use utoipa::ToSchema;
+use store::{SystemTx, Tx};
 use wire::exotel::report::{Message, Report, Routing};
-use wire::exotel::webhook::DisconnectedBy;
 use wire::fields::{BodyError, Fields};
 
-/// It is on record.
-#[derive(Serialize, ToSchema)]
-#[schema(as = WebhookTaken)]
-pub(crate) struct TakenBody {
-    /// Always `ok`.
-    #[schema(example = "ok")]
-    status: &'static str,
-}
-
-/// The answer to a report that is on record.
-pub(super) const OK: Json<TakenBody> = Json(TakenBody { status: "ok" });
+pub(crate) use crate::webhooks::report::TakenBody;
+pub(super) use crate::webhooks::report::{OK, is_of, never_timed, once};
 
 /// A message on its way in.
 pub(super) struct Incoming<'a> {
@@ -94,63 +79,32 @@ impl Incoming<'_> {
         if let Some(key) = proven.request_key {
             once(tx, key, now).await?;
         }
-        self.keep(tx, &call, &report, now).await?;
+        keep(tx, &call, &report, self.origin, now).await?;
         Ok(Known::Call)
     }
-
-    async fn keep(&self, tx: &mut Tx, call: &Call, report: &Report, now: DateTime<Utc>) -> Result<(), Problem> {
-        let event = NewCarrierEvent {
-            kind: report.message.as_str(),
-            key: Sha256::digest(report.identity()).into(),
-            data: particulars(report),
-            word: CarrierWord {
-                status: report.status,
-                duration_s: report.duration_s.map(u64::from),
-                ended_at: report.ended_at,
-                recording_url: report.recording_url.as_deref(),
-                recording_due_at: report.recording_available_at,
-            },
-        };
-        match carrier_events::take(tx, call.id, &event, now).await? {
-            Taken::Repeated => return Ok(()),
-            Taken::TooMany => {
-                tracing::warn!(call.id = %call.id, "the carrier reports of a call more often than can be");
-                return Ok(());
-            }
-            Taken::Noted => {}
-            Taken::Closed => self.tell_ended(tx, call.id, now).await?,
-        }
-        let object_id = call.id.to_string();
-        let data = Map::from_iter([
-            ("message".to_owned(), event.kind.into()),
-            ("status".to_owned(), report.status.map(|status| status.as_str()).into()),
-        ]);
-        let object = Some(("call", object_id.as_str()));
-        let event = self.origin.event(AuditKind::CallReported, Severity::Info, ACTOR, object, data);
-        Ok(audit::record(tx, &event, now).await.map(|_| ())?)
-    }
-
-    /// A call that ends here had no media: nobody else puts its end on record.
-    async fn tell_ended(&self, tx: &mut Tx, call: CallId, now: DateTime<Utc>) -> Result<(), store::Error> {
-        let (ip, request_id) = (self.origin.ip, self.origin.request_id.as_deref());
-        let teller = Teller { actor: ACTOR, severity: Severity::Info, ip, request_id };
-        call_ends::tell(tx, call, EndedReason::CallerNeverJoined, 0, teller, now).await
-    }
 }
 
-/// A signed request with a time is taken once.
+/// Puts a report of a call on record, once, and closes the call if it is over by it.
 ///
 /// # Errors
-/// 401 for one that came before.
-pub(super) async fn once(tx: &mut Tx, request_key: [u8; 32], now: DateTime<Utc>) -> Result<(), Problem> {
-    if carrier_events::first_time(tx, request_key, now).await? {
-        return Ok(());
-    }
-    Err(Problem::new(Code::SignatureReplayed, "This webhook was received before"))
+/// When the database fails.
+pub(super) async fn keep(
+    tx: &mut Tx,
+    call: &Call,
+    report: &Report,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
+    crate::webhooks::report::keep(tx, call, &of_call(call, report), ACTOR, origin, now).await
 }
 
-fn is_of(call: &Call, number: &PhoneNumber) -> bool {
-    call.tenant == number.tenant && call.phone_number.is_none_or(|id| id == number.id)
+/// What is said of the call itself. Between the Voicebot and the Connect applet the stream is over, and the caller, who
+/// was handed to a person, talks on: the end of that is told by the call's own status, or by its details.
+fn of_call<'a>(call: &Call, report: &'a Report) -> Cow<'a, Report> {
+    if call.transferred_at.is_none() || !report.of_stream {
+        return Cow::Borrowed(report);
+    }
+    Cow::Owned(Report { status: None, ended_at: None, ..report.clone() })
 }
 
 /// Whose proofs count: the number of the call, or else the number that was called.
@@ -175,41 +129,4 @@ pub(super) async fn find_called(tx: &mut SystemTx, routing: &Routing) -> Result<
         }
     }
     Ok(None)
-}
-
-/// For people who look into a call. What it does not say is left out.
-fn particulars(report: &Report) -> Map<String, Value> {
-    let by = report.disconnected_by.map(|by| match by {
-        DisconnectedBy::User => "caller",
-        DisconnectedBy::Bot => "agent",
-        DisconnectedBy::Unknown => "unknown",
-    });
-    let legs: Vec<Value> = report
-        .legs
-        .iter()
-        .map(|leg| {
-            said([
-                ("on_call_s", json!(leg.on_call_s)),
-                ("status", json!(leg.status.map(|status| status.as_str()))),
-                ("answered_by", json!(leg.answered_by.map(|by| by.as_str()))),
-            ])
-            .into()
-        })
-        .collect();
-    said([
-        ("event", json!(report.event)),
-        ("status", json!(report.status.map(|status| status.as_str()))),
-        ("duration_s", json!(report.duration_s)),
-        ("ended_at", json!(report.ended_at)),
-        ("stream_id", json!(report.stream_id)),
-        ("disconnected_by", json!(by)),
-        ("error", json!(report.error)),
-        ("answered_by", json!(report.answered_by.map(|by| by.as_str()))),
-        ("recording", if report.recording_url.is_some() { json!(true) } else { Value::Null }),
-        ("legs", if legs.is_empty() { Value::Null } else { legs.into() }),
-    ])
-}
-
-fn said<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
-    pairs.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -85,6 +85,7 @@ fn agent(arguments: &Arguments, vendors: Option<&FakeVendors>) -> AgentConfig {
     agent.record = !arguments.no_record;
     let Some(vendors) = vendors else { return agent };
     agent.brain = Brain::LanguageModel(LanguageModelConfig {
+        protocol: model::ModelProtocol::Openai,
         base_url: vendors.openai_url(),
         model: "fake".to_owned(),
         system_prompt: "You are the receptionist of a shop. Answer in one or two short sentences.".to_owned(),

@@ -1,11 +1,13 @@
+use super::language_models::{ORDER, after, hear, listen, prompt, tool, tool_prompt, with_tools};
 use super::{PATIENCE, fakes, http, key, nobody, until};
-use providers::language_model::{ANSWER_BYTES_MAX, LanguageModel, Message, Prompt, Role, Thought};
+use providers::ErrorKind;
+use providers::language_model::{
+    ANSWER_BYTES_MAX, ARGUMENTS_BYTES_MAX, LanguageModel, Message, Prompt, TOOL_CALLS_MAX, TOOLS_MAX, Thought, Usage,
+};
 use providers::openai::{Deadlines, ModelSettings, OpenAiModel};
-use providers::{Error, ErrorKind};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::vendors::{Answers, ChatFault, FakeVendors, VendorSettings};
-use tokio::sync::mpsc::Receiver;
+use testkit::vendors::{Answers, ChatFault, FakeVendors, ToolStyle, VendorSettings};
 use tokio::time::timeout;
 
 fn settings(url: &str) -> ModelSettings {
@@ -22,44 +24,12 @@ fn hasty(url: &str) -> OpenAiModel {
     OpenAiModel::new(http(), ModelSettings { deadlines, ..settings(url) })
 }
 
-fn prompt() -> Prompt {
-    Prompt {
-        system: "Be brief.".into(),
-        messages: vec![
-            Message { role: Role::User, text: "Hello".into() },
-            Message { role: Role::Assistant, text: "Hi. How can I help?".into() },
-            Message { role: Role::User, text: "Where is \"my\" order?".into() },
-        ],
-        temperature: 0.4,
-    }
-}
-
-/// The whole text, and the error if it ended with one.
-async fn listen(mut thoughts: Receiver<Result<Thought, Error>>) -> (String, Option<Error>) {
-    let mut text = String::new();
-    let reading = async {
-        let mut done = false;
-        while let Some(thought) = thoughts.recv().await {
-            assert!(!done, "nothing may follow the end");
-            match thought {
-                Ok(Thought::Text(more)) => text.push_str(&more),
-                Ok(Thought::Done) => done = true,
-                Err(error) => return Some(error),
-            }
-        }
-        assert!(done, "the end must be told");
-        None
-    };
-    let error = timeout(PATIENCE, reading).await.expect("an end");
-    (text, error)
-}
-
 #[tokio::test]
 async fn an_answer_arrives_whole_and_the_request_is_as_it_should_be() {
     let fakes = fakes().await;
     let (text, error) = listen(model(&fakes.openai_url()).think(prompt())).await;
     assert!(error.is_none(), "{error:?}");
-    assert_eq!(text, "Sure, I have found your order now. It is on its way and will arrive this afternoon.");
+    assert_eq!(text, ORDER);
     let sent: Value = serde_json::from_str(&fakes.last_chat()).expect("JSON");
     assert_eq!(
         sent["messages"],
@@ -115,7 +85,7 @@ async fn strange_characters_survive_both_ways() {
     let settings = VendorSettings { answers: Answers::Echo, ..VendorSettings::instant() };
     let fakes = FakeVendors::start(settings).await.expect("a free port");
     let said = "नमस्ते \"quoted\" back\\slash \u{1F600} data: [DONE] {json}\ttab";
-    let prompt = Prompt { messages: vec![Message { role: Role::User, text: said.into() }], ..prompt() };
+    let prompt = Prompt { messages: vec![Message::Caller(said.into())], ..prompt() };
     assert_eq!(listen(model(&fakes.openai_url()).think(prompt)).await.0, said);
 }
 
@@ -129,6 +99,7 @@ async fn refusals_have_their_kind_and_tell_no_secret() {
         (429, ErrorKind::Overloaded, true),
         (500, ErrorKind::Unavailable, true),
         (503, ErrorKind::Overloaded, true),
+        (529, ErrorKind::Overloaded, true),
     ] {
         fakes.break_chat(ChatFault::Status(status), 1);
         let (text, error) = listen(model(&fakes.openai_url()).think(prompt())).await;
@@ -220,13 +191,104 @@ async fn many_at_once_get_their_own_answers() {
     let model = model(&fakes.openai_url());
     let asked = (0..40).map(|n| {
         let text = format!("call {n} of many");
-        let thoughts =
-            model.think(Prompt { messages: vec![Message { role: Role::User, text: text.clone() }], ..prompt() });
+        let thoughts = model.think(Prompt { messages: vec![Message::Caller(text.clone())], ..prompt() });
         async move { (text, listen(thoughts).await.0) }
     });
     for (want, got) in futures_util::future::join_all(asked).await {
         assert_eq!(got, want);
     }
+}
+
+#[tokio::test]
+async fn tools_are_asked_for_and_their_results_come_back() {
+    for style in [ToolStyle::Pieces, ToolStyle::AtOnce, ToolStyle::NoId, ToolStyle::NoIndex] {
+        let fakes = with_tools(style).await;
+        let model = model(&fakes.openai_url());
+        let heard = hear(model.think(tool_prompt())).await;
+        assert!(heard.error.is_none(), "{style:?}: {:?}", heard.error);
+        assert_eq!(heard.text, "One moment.", "{style:?}");
+        let calls: Vec<_> = heard.calls.iter().map(|c| (c.name.as_str(), c.arguments.as_str())).collect();
+        assert_eq!(calls, [("look_up", r#"{"id": "नमस्ते"}"#), ("weather", "{}")], "{style:?}");
+        assert!(!heard.calls[0].id.is_empty() && heard.calls[0].id != heard.calls[1].id, "{style:?}");
+        let sent: Value = serde_json::from_str(&fakes.last_chat()).expect("JSON");
+        assert_eq!((&sent["tool_choice"], sent["tools"].as_array().map(Vec::len)), (&json!("auto"), Some(2)));
+        let then = hear(model.think(after(tool_prompt(), &heard))).await;
+        assert!(then.error.is_none(), "{style:?}: {:?}", then.error);
+        assert_eq!((then.text.as_str(), then.calls.len()), ("look_up is done, weather is done", 0), "{style:?}");
+        assert_eq!(fakes.stats().refused, 0, "{style:?}");
+    }
+}
+
+#[tokio::test]
+async fn tools_beyond_the_limits_are_failures() {
+    let fakes = fakes().await;
+    let tools = (0..=TOOLS_MAX).map(|n| tool(&format!("tool{n}"))).collect();
+    let (_, error) = listen(model(&fakes.openai_url()).think(Prompt { tools, ..prompt() })).await;
+    assert_eq!(error.expect("an error").kind, ErrorKind::Rejected);
+    assert_eq!(fakes.stats().chat_requests, 0);
+    let many = vec![("look_up".to_owned(), "{}".to_owned()); TOOL_CALLS_MAX + 1];
+    let long = vec![("look_up".to_owned(), format!("\"{}\"", "x".repeat(ARGUMENTS_BYTES_MAX)))];
+    for calls in [many, long] {
+        let answers = Answers::Tools { text: "One moment.".into(), calls, style: ToolStyle::Pieces };
+        let fakes = FakeVendors::start(VendorSettings { answers, ..VendorSettings::instant() }).await.expect("a port");
+        let heard = hear(model(&fakes.openai_url()).think(tool_prompt())).await;
+        assert_eq!(heard.error.expect("an error").kind, ErrorKind::Protocol);
+        assert_eq!((heard.text.as_str(), heard.calls.len()), ("One moment.", 0));
+    }
+}
+
+#[tokio::test]
+async fn what_it_cost_is_told_before_the_end() {
+    let fakes = fakes().await;
+    let heard = hear(model(&fakes.openai_url()).think(prompt())).await;
+    assert_eq!(heard.usage, Some(Usage { prompt_tokens: 50, cached_tokens: 10, completion_tokens: 20 }));
+    let uncounted = ModelSettings { include_usage: false, ..settings(&fakes.openai_url()) };
+    let heard = hear(OpenAiModel::new(http(), uncounted).think(prompt())).await;
+    assert!(heard.usage.is_none() && heard.error.is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_never_counts_delays_neither_text_nor_end_for_long() {
+    let fakes = fakes().await;
+    fakes.break_chat(ChatFault::NoEnd, 1);
+    let heard = hear(model(&fakes.openai_url()).think(prompt())).await;
+    assert!(heard.usage.is_none() && heard.error.is_none());
+    assert_eq!(heard.text, ORDER);
+    until("the connection is given up", || fakes.stats().chat_aborted == 1).await;
+}
+
+#[tokio::test]
+async fn an_answer_byte_by_byte_is_the_same_answer() {
+    let fakes = with_tools(ToolStyle::Pieces).await;
+    fakes.break_chat(ChatFault::Drip, 1);
+    let heard = hear(model(&fakes.openai_url()).think(tool_prompt())).await;
+    assert!(heard.error.is_none() && heard.usage.is_some());
+    assert_eq!((heard.text.as_str(), heard.calls.len()), ("One moment.", 2));
+}
+
+#[tokio::test]
+async fn a_page_for_people_is_no_answer() {
+    let fakes = fakes().await;
+    fakes.break_chat(ChatFault::Html, 1);
+    let (text, error) = listen(model(&fakes.openai_url()).think(prompt())).await;
+    assert_eq!((error.expect("an error").kind, text.as_str()), (ErrorKind::Protocol, ""));
+}
+
+#[tokio::test]
+async fn no_answer_at_all_is_a_timeout() {
+    let fakes = fakes().await;
+    fakes.break_chat(ChatFault::Hang, 1);
+    let (_, error) = listen(hasty(&fakes.openai_url()).think(prompt())).await;
+    assert_eq!(error.expect("an error").kind, ErrorKind::TimedOut);
+    until("the request is dropped", || fakes.stats().chat_aborted == 1).await;
+}
+
+#[tokio::test]
+async fn waiting_as_long_as_asked_is_told() {
+    let fakes = fakes().await;
+    fakes.break_chat(ChatFault::Status(429), 1);
+    let (_, error) = listen(model(&fakes.openai_url()).think(prompt())).await;
+    assert!(error.expect("an error").detail.contains("retry after 1 s"));
 }
 
 #[test]

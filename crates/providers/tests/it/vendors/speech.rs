@@ -1,6 +1,6 @@
 use super::{PATIENCE, fakes, http, key, nobody, until};
 use providers::openai::{Deadlines, OpenAiSpeaker, SpeechSettings};
-use providers::speaker::{CHUNK_QUEUE, SpeakRequest, Speaker, TEXT_BYTES_MAX};
+use providers::speaker::{CHUNK_QUEUE, SpeakRequest, Speaker, SpeechChunk, TEXT_BYTES_MAX};
 use providers::{Error, ErrorKind};
 use serde_json::Value;
 use std::time::Duration;
@@ -26,12 +26,12 @@ fn request(text: &str, sample_rate_hz: u32) -> SpeakRequest {
     SpeakRequest { text: text.into(), language: "en-IN".into(), voice: String::new(), sample_rate_hz }
 }
 
-async fn listen(mut chunks: Receiver<Result<Vec<i16>, Error>>) -> (Vec<Vec<i16>>, Option<Error>) {
+async fn listen(mut chunks: Receiver<Result<SpeechChunk, Error>>) -> (Vec<Vec<i16>>, Option<Error>) {
     let mut all = Vec::new();
     let reading = async {
         while let Some(chunk) = chunks.recv().await {
             match chunk {
-                Ok(chunk) => all.push(chunk),
+                Ok(chunk) => all.push(chunk.pcm),
                 Err(error) => return Some(error),
             }
         }
@@ -111,7 +111,7 @@ async fn the_first_sound_does_not_wait_for_the_last() {
     let fakes = FakeVendors::start(settings).await.expect("a free port");
     let mut chunks = speaker(&fakes.openai_url()).speak(request(&"word ".repeat(60), 8_000));
     let first = timeout(PATIENCE, chunks.recv()).await.expect("a chunk").expect("one").expect("no error");
-    assert!(!first.is_empty());
+    assert!(!first.pcm.is_empty());
     assert!(fakes.stats().speech_bytes < 60 * 330 * 48, "all was made before the first was heard");
 }
 
@@ -124,7 +124,7 @@ async fn a_call_that_takes_its_time_holds_the_service_back_and_loses_nothing() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     let mut samples = 0;
     while let Some(chunk) = timeout(PATIENCE, chunks.recv()).await.expect("more") {
-        samples += chunk.expect("no error").len();
+        samples += chunk.expect("no error").pcm.len();
     }
     assert!(samples.abs_diff(60 * 330 * 8) <= 800, "{samples}");
 }

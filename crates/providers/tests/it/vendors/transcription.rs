@@ -248,7 +248,7 @@ async fn a_vendor_that_breaks_every_time_is_given_up() {
     // Nothing ever gets its text, so each connection is sent it again, and breaks.
     speak(&stream, 100).await;
     let TranscriberOutput::Failed { work: None, .. } = answer(&mut stream).await else { panic!("no end") };
-    assert_eq!(fakes.stats().listen_streams, u64::from(providers::deepgram::RECONNECTS_PER_CALL_MAX) + 1);
+    assert_eq!(fakes.stats().listen_streams, u64::from(providers::live::RECONNECTS_PER_CALL_MAX) + 1);
 }
 
 #[tokio::test]

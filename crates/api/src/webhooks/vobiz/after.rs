@@ -1,0 +1,37 @@
+//! `POST /webhooks/vobiz/after/{token}`: our socket has closed; what comes then? Nobody enters this address anywhere: it
+//! stands in the answer to the call.
+
+use super::PEER;
+use super::answer::CallBody;
+use crate::webhooks::peers::{self, Asked, CONVERSATION_S, Dial, RINGING_S, Reply};
+use crate::{App, Problem};
+use axum::extract::State;
+use std::sync::Arc;
+use wire::plivo::reply::After;
+
+/// Our socket has closed: the caller is put through to whom the agent decided on, or the call ends.
+#[utoipa::path(
+    post, path = "/webhooks/vobiz/after/{token}", tag = "webhooks", operation_id = "vobiz_after",
+    params(
+        ("token" = String, Path, description = "The unguessable part of the number's address"),
+        ("x-vobiz-signature-v3" = Option<String>, Header, description = "HMAC-SHA256 over the address and the nonce, with the account's auth token; needed, or that of V2, when there is an account"),
+        ("x-vobiz-signature-v3-nonce" = Option<String>, Header, description = "What it was signed with besides; taken once"),
+    ),
+    request_body(content = CallBody, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "Dial this number, or hang up", body = String, content_type = "application/xml"),
+        (status = 401, description = "Not authentic: no signature where the account has one, a wrong one, or the number takes other proofs", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such address", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn after(State(app): State<Arc<App>>, asked: Asked) -> Result<Reply, Problem> {
+    peers::after(&PEER, &app, &asked, write).await
+}
+
+fn write(dial: Option<&Dial>) -> Reply {
+    let after = match dial {
+        None => After::HangUp,
+        Some(Dial { to, caller_id }) => After::Dial { to, caller_id, ring_s: RINGING_S, time_limit_s: CONVERSATION_S },
+    };
+    Reply::xml(after.to_xml())
+}

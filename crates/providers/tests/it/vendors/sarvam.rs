@@ -1,0 +1,4 @@
+//! Sarvam, over real sockets.
+
+mod speech;
+mod transcription;

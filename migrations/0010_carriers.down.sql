@@ -1,0 +1,14 @@
+drop index jobs_given_up;
+drop index jobs_newest;
+drop index recordings_awaited;
+drop index recordings_carrier;
+alter table recordings drop column content_type;
+alter table recordings drop column source;
+drop index calls_callback_token;
+alter table calls drop column hang_up_asked_at;
+alter table calls drop column transferred_at;
+alter table calls drop column transfer_to;
+alter table calls drop column callback_token_hash;
+alter table calls drop column dialed_at;
+alter table calls drop column variables;
+drop table carrier_accounts;

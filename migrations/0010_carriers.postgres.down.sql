@@ -1,0 +1,1 @@
+revoke all on carrier_accounts from caly_tenant, caly_system;
