@@ -83,7 +83,7 @@ words! {
 pub struct LanguageModelConfig {
     /// What the API speaks.
     #[serde(default = "openai")]
-    #[schema(inline, default = "openai")]
+    #[schema(schema_with = schema::protocol)]
     pub protocol: ModelProtocol,
     /// Where the API is: `http://` or `https://`, without a name and password.
     #[schema(format = "uri", max_length = 2048, example = "http://127.0.0.1:11434/v1")]

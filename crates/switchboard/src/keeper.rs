@@ -322,7 +322,9 @@ async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), st
             call_ends::tell(tx, end.call, end.reason, end.duration_ms, teller, end.at).await?;
             follow(tx, end).await?;
             if !end.collected.is_empty() {
-                outbox::push_if_wanted(tx, EventKind::CallAnalyzed, of_call(end.call), end.at).await?;
+                // Events are told in the order of their times: this one after the end.
+                let at = end.at + chrono::Duration::microseconds(1);
+                outbox::push_if_wanted(tx, EventKind::CallAnalyzed, of_call(end.call), at).await?;
             }
             if let Some(recording) = &end.recording {
                 recordings::enqueue_storing(tx, *recording, &owner.node, end.at).await?;

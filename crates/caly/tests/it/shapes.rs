@@ -309,10 +309,21 @@ both_databases! {
         dated["Timestamp"] = json!((time - 400).to_string());
         signed(&server, CALL_END, &dated).await.is_problem(401, "signature_expired");
         // Nobody gets a second media address from a request that was overheard.
-        let mut arrival = start("call-2");
-        arrival["Timestamp"] = json!(time.to_string());
-        assert_eq!(signed(&server, CALL_START, &arrival).await.status, 200);
-        signed(&server, CALL_START, &arrival).await.is_problem(401, "signature_replayed");
+        let mut dated = start("call-2");
+        dated["Timestamp"] = json!(time.to_string());
+        for arrival in [dated.to_string(), start("call-2").to_string()] {
+            let signature = hex(SECRET, &arrival);
+            let send = async |time: Option<i64>| {
+                let time = time.map(|time| time.to_string());
+                let mut headers = vec![("x-exotel-signature", signature.as_str())];
+                headers.extend(time.as_deref().map(|time| ("x-exotel-timestamp", time)));
+                post(&server, CALL_START, &headers, &arrival).await
+            };
+            assert_eq!(send(Some(time)).await.status, 200);
+            for other in [Some(time), Some(time + 1), None] {
+                send(other).await.is_problem(401, "signature_replayed");
+            }
+        }
         // What failed was not received, and may come again.
         let mut early = json!({ "CallSid": "call-3", "Timestamp": time.to_string() });
         signed(&server, CALL_END, &early).await.is_problem(404, "not_found");

@@ -10,8 +10,8 @@ use host::{Asked, Host, Say, mp3};
 use identity::Passwords;
 use jobs::{Context, Runner, reconcile};
 use model::{
-    AgentConfig, CallDirection, CallId, CallStatus, CarrierKind, EndedReason, RecordingId, RecordingSource,
-    RecordingStatus, TenantId,
+    AgentConfig, CallDirection, CallId, CallStatus, CarrierKind, EmailAddress, EndedReason, Mail, MailKind,
+    RecordingId, RecordingSource, RecordingStatus, TenantId,
 };
 use providers::carrier_file::{AudioFormat, CarrierFiles, FileLimits, FileSettings};
 use providers::egress::{Allowed, Egress};
@@ -25,13 +25,15 @@ use std::sync::{Arc, Mutex};
 use store::calls::{CarrierWord, NewCall, Owner};
 use store::carrier_accounts::NewCarrierAccount;
 use store::carrier_events::NewCarrierEvent;
-use store::jobs::{self as rows, Job, JobState};
+use store::errands::{self, Errand};
+use store::jobs::{self as rows, Job, JobState, NewJob};
 use store::recordings::{self, NewRecording, Recording};
 use store::{
     Keyring, PageRequest, Store, StoreConfig, agents, calls, carrier_accounts, carrier_events, organisations, outbox,
 };
 use testkit::vendors::bucket::{BucketFault, FakeBucket};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// `key-of-the-clinic:token-of-the-clinic` in base64.
 const BASIC: &str = "Basic a2V5LW9mLXRoZS1jbGluaWM6dG9rZW4tb2YtdGhlLWNsaW5pYw==";
@@ -489,6 +491,182 @@ async fn what_another_run_left_half_is_replaced() {
     world.next_run().await;
     assert_eq!(world.recording(id).await.status, RecordingStatus::Ready);
     assert!(world.bucket.object(key.as_str()).expect("stored") == mp3(CALL_MS));
+}
+
+#[tokio::test]
+async fn one_that_was_given_up_and_is_tried_again_has_its_whole_schedule() {
+    let world = World::new(|_, _| not_found()).await;
+    let (_, id) = world.ended(&world.host.url("/a.mp3")).await;
+    let runs = async || {
+        let (begun, mut runs) = (world.now(), 0);
+        while world.job().await.state == JobState::Queued {
+            world.next_run().await;
+            runs += 1;
+        }
+        (runs, world.now() - begun)
+    };
+    runs().await;
+    world.wait(Duration::days(3));
+    let (job, now) = (world.job().await.id, world.now());
+    let again = world.store.write(world.tenant, "test", async |tx| {
+        rows::requeue_own(tx, job, now).await?;
+        recordings::retry(tx, id, now).await
+    });
+    assert!(again.await.expect("written"));
+    let (runs, lasted) = runs().await;
+    assert!((25..40).contains(&runs), "{runs} runs");
+    assert!((Duration::hours(24)..Duration::hours(26)).contains(&lasted), "{lasted}");
+    assert_eq!(world.recording(id).await.status, RecordingStatus::Failed);
+}
+
+#[tokio::test]
+async fn an_installation_that_was_down_for_days_tries_all_the_same() {
+    let world = World::new(|_, before| if before < 6 { not_found() } else { Say::Answer(200, mp3(CALL_MS)) }).await;
+    let (_, id) = world.ended(&world.host.url("/a.mp3")).await;
+    world.wait(Duration::days(2));
+    let mut waits_min = Vec::new();
+    while world.job().await.state == JobState::Queued {
+        waits_min.push(world.next_run().await.num_minutes());
+    }
+    assert_eq!(waits_min[1..], [15; 6]);
+    world.is_kept(id, &mp3(CALL_MS)).await;
+}
+
+#[tokio::test]
+async fn what_says_wrongly_how_long_it_is_is_kept_after_an_hour() {
+    // Its first frame counts ten times as many as there are.
+    let mut content = mp3(CALL_MS);
+    content[21..25].copy_from_slice(b"Xing");
+    content[25..29].copy_from_slice(&1u32.to_be_bytes());
+    content[29..33].copy_from_slice(&22_970u32.to_be_bytes());
+    let says = content.clone();
+    let world = World::new(move |_, _| Say::Answer(200, says.clone())).await;
+    let (_, id) = world.ended(&world.host.url("/a.mp3")).await;
+    let begun = world.now();
+    world.next_run().await;
+    assert_eq!(world.recording(id).await.recording_error.as_deref(), Some("it is cut short"));
+    while world.job().await.state == JobState::Queued {
+        world.next_run().await;
+    }
+    assert!(world.now() - begun >= Duration::hours(1));
+    world.is_kept(id, &content).await;
+    let note = world.recording(id).await.recording_error.expect("a note");
+    assert_eq!(note, "the carrier's file is cut short, or says wrongly how long it is: it has 59 s");
+}
+
+#[tokio::test]
+async fn a_refused_address_is_waited_out_while_the_carrier_has_none_of_its_own() {
+    let named: Arc<Mutex<Option<String>>> = Arc::default();
+    let names = named.clone();
+    let world = World::new(move |asked, _| match asked.path.as_str() {
+        "/fresh.mp3" => Say::Answer(200, mp3(CALL_MS)),
+        _ => details(names.lock().expect("no holder panics").as_deref().unwrap_or_default()),
+    })
+    .await;
+    world.account().await;
+    let (_, id) = world.ended("https://files.example.org/a.mp3").await;
+    for _ in 0..2 {
+        world.next_run().await;
+        let recording = world.recording(id).await;
+        assert_eq!(recording.status, RecordingStatus::Awaited);
+        assert!(recording.recording_error.expect("noted").contains("files.example.org"));
+    }
+    *named.lock().expect("no holder panics") = Some(world.host.url("/fresh.mp3"));
+    world.next_run().await;
+    world.is_kept(id, &mp3(CALL_MS)).await;
+}
+
+#[tokio::test]
+async fn mails_and_orders_do_not_stand_behind_downloads() {
+    let world = World::new(|_, _| Say::Silence).await;
+    let (_, id) = world.ended(&world.host.url("/a.mp3")).await;
+    world.wait(Duration::seconds(30));
+    let (now, mut more) = (world.now(), Map::new());
+    more.insert("tenant_id".to_owned(), json!(world.tenant));
+    more.insert("recording_id".to_owned(), json!(id));
+    let made = world.store.write(world.tenant, "test", async |tx| {
+        for n in 0..20 {
+            let job = NewJob {
+                queue: rows::DEFAULT_QUEUE,
+                name: recordings::FETCH_JOB,
+                dedup_key: Some(format!("another-{n}")),
+                payload: more.clone(),
+                sealed: None,
+                attempts_max: 9,
+                run_at: now - Duration::hours(1),
+            };
+            rows::enqueue(tx, &job, now).await?;
+        }
+        Ok::<_, store::Error>(())
+    });
+    made.await.expect("enqueued");
+    let (stop, context) = (CancellationToken::new(), world.context.clone());
+    let running = tokio::spawn(Runner::new(context, "node", "node/2".to_owned()).run(stop.clone()));
+    let until = async |done: &dyn Fn() -> bool| {
+        while !done() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let soon = std::time::Duration::from_secs(20);
+    let full = tokio::time::timeout(soon, until(&|| world.host.asked().len() >= 4)).await;
+    full.expect("all places are taken by downloads");
+    let mail =
+        Mail { to: EmailAddress::parse("asha@example.org").expect("an address"), kind: MailKind::AlreadyRegistered };
+    let sent = world.store.system("test", async |tx| errands::enqueue(tx, &Errand::Mail(mail), now).await).await;
+    sent.expect("enqueued");
+    world.context.wake.notify_one();
+    let mails = world.folder.path().join("mails");
+    let arrived = || std::fs::read_dir(&mails).is_ok_and(|mut found| found.next().is_some());
+    tokio::time::timeout(soon, until(&arrived)).await.expect("the mail went out");
+    assert_eq!(world.host.asked().len(), 4, "and no download more");
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_file_that_was_given_up_stays_on_the_disk_until_it_is_stored() {
+    let world = World::new(|_, _| not_found()).await;
+    let (call, _) = world.ended(&world.host.url("/a.mp3")).await;
+    let (path, now) = (world.folder.path().join("own.wav"), world.now());
+    let whole = [&audio::wav::header(8_000, 2, 32_000)[..], &[0x11; 32_000]].concat();
+    std::fs::write(&path, &whole).expect("written");
+    let new = NewRecording {
+        call,
+        node: "node".to_owned(),
+        spool_path: path.display().to_string(),
+        channels: 2,
+        sample_rate_hz: 8_000,
+    };
+    // It was given up before it was closed, and its node died before its job was.
+    let made = world.store.write(world.tenant, "test", async |tx| {
+        let id = recordings::create(tx, &new, now).await?.id;
+        recordings::enqueue_storing(tx, id, "node", now).await?;
+        recordings::failed(tx, id, "the disk failed", now).await?;
+        Ok::<_, store::Error>(id)
+    });
+    let id = made.await.expect("made");
+    assert_eq!(world.runner.run_due().await, 1);
+    assert!(path.exists(), "the only copy");
+    let page = PageRequest { after: None, limit: 10 };
+    let jobs = world.store.system("test", async |tx| rows::list(tx, Some(JobState::Dead), None, page).await).await;
+    let dead = jobs.expect("read").items.remove(0).id;
+    let again = world.store.write(world.tenant, "test", async |tx| {
+        rows::requeue_own(tx, dead, now).await?;
+        recordings::retry(tx, id, now).await
+    });
+    assert!(again.await.expect("written"));
+    // A disk that cannot be read now is no lost recording.
+    std::fs::rename(&path, path.with_extension("aside")).expect("moved");
+    std::fs::create_dir(&path).expect("in its way");
+    assert_eq!(world.runner.run_due().await, 1);
+    assert_eq!(world.recording(id).await.status, RecordingStatus::Recording);
+    std::fs::remove_dir(&path).expect("gone");
+    std::fs::rename(path.with_extension("aside"), &path).expect("back");
+    world.wait(Duration::seconds(5));
+    assert_eq!(world.runner.run_due().await, 1);
+    let recording = world.recording(id).await;
+    assert_eq!(recording.status, RecordingStatus::Ready);
+    assert!(world.bucket.object(&recording.object_key.expect("a key")).expect("stored") == whole);
+    assert!(!path.exists());
 }
 
 #[tokio::test]

@@ -228,6 +228,12 @@ fn context(store: &Store, folder: &std::path::Path, clock: &Arc<Mutex<DateTime<U
     }
 }
 
+/// The carrier's client, which has not heard anything yet.
+fn client(carrier: &str) -> ExotelClient {
+    let http = Http::new(&HttpSettings::default()).expect("a client");
+    ExotelClient::new(&http, Some(carrier.to_owned())).expect("a client")
+}
+
 fn form(request: &Received) -> BTreeMap<String, String> {
     let text = String::from_utf8(request.body.clone()).expect("text");
     let read = |text: &str| {
@@ -334,6 +340,7 @@ async fn a_call_may_run_through_a_flow() {
     let order = &world.orders()[0];
     assert_eq!(order["Url"], "http://my.exotel.com/clinic1/exoml/start_voice/4711");
     assert_eq!(order["CustomField"], id.to_string());
+    assert_eq!(order["TimeLimit"], "4305", "with the person that the caller may be handed to");
     assert!(!order.contains_key("StreamUrl"));
 }
 
@@ -393,11 +400,7 @@ async fn what_the_carrier_refuses_is_over_with_its_words() {
     let hidden = Reply::status(200).header("content-type", "application/xml").body(
         "<TwilioResponse><RestException><Status>402</Status><Message>Balance is low</Message></RestException></TwilioResponse>",
     );
-    for (reply, words) in [
-        (exception(400, "Wrong caller id"), "Wrong caller id"),
-        (hidden, "Balance is low"),
-        (exception(429, "Slow down").header("retry-after", "30"), "Slow down"),
-    ] {
+    for (reply, words) in [(exception(400, "Wrong caller id"), "Wrong caller id"), (hidden, "Balance is low")] {
         let id = world.asked().await;
         let before = world.orders().len();
         world.carrier.answer(CONNECT, reply);
@@ -411,10 +414,80 @@ async fn what_the_carrier_refuses_is_over_with_its_words() {
         assert_eq!((said.len(), said[0].kind.as_str()), (1, "order"));
         assert!(said[0].data["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{:?}", said[0].data);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_came_too_soon_is_sent_again_when_the_carrier_wants_it() {
+    let world = World::new().await;
+    world.carrier.answer(CONNECT, Reply::status(429).header("retry-after", "1"));
+    let id = world.asked().await;
+    let waits = world.place(id).await;
+    assert!(matches!(&waits, Err(JobError::Wait(wait, _)) if *wait == Duration::seconds(1)), "{waits:?}");
+    let call = world.call(id).await;
+    assert_eq!((call.status, call.dialed_at, world.ends(id).await), (CallStatus::Queued, None, 0));
     // Whoever was told to be slower does not let the next one be refused, too.
-    let (id, orders) = (world.asked().await, world.orders().len());
-    assert!(matches!(world.place(id).await, Err(JobError::Wait(..))));
-    assert_eq!((world.orders().len(), world.call(id).await.dialed_at), (orders, None));
+    let other = world.asked().await;
+    assert!(matches!(world.place(other).await, Err(JobError::Wait(..))));
+    assert_eq!((world.orders().len(), world.call(other).await.dialed_at), (1, None));
+    // The pause is counted by the machine's own clock.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    world.carrier.answer(CONNECT, taken("sid-1"));
+    world.place(id).await.expect("placed");
+    assert_eq!(world.stands(id).await, (CallStatus::Ringing, None));
+    let orders = world.orders();
+    assert_eq!(orders.len(), 2);
+    assert_ne!(orders[0]["StatusCallback"], orders[1]["StatusCallback"], "reports of the first are nobody's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_cannot_be_sent_in_time_is_over() {
+    let world = World::new().await;
+    for (wait, waited) in [("601", 0), ("25", 580)] {
+        world.carrier.answer(CONNECT, Reply::status(429).header("retry-after", wait));
+        let id = world.asked().await;
+        world.wait(Duration::seconds(waited));
+        let fresh = Context { exotel: client(&world.carrier.url("")), ..world.context.clone() };
+        let job: PlaceCall = serde_json::from_value(world.payload(id)).expect("a payload");
+        job.run(&fresh).await.expect("over");
+        assert_eq!(world.stands(id).await, (CallStatus::Failed, Some(EndedReason::CarrierFailed)), "{wait}");
+        assert_eq!((world.call(id).await.dialed_at, world.ends(id).await), (None, 1), "{wait}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_did_not_get_out_is_sent_again() {
+    let world = World::new().await;
+    let nowhere = Context { exotel: client("http://127.0.0.1:9"), ..world.context.clone() };
+    let id = world.asked().await;
+    for n in 1..=5 {
+        let job: PlaceCall = serde_json::from_value(world.payload(id)).expect("a payload");
+        let waits = job.run(&nowhere).await;
+        assert!(matches!(&waits, Err(JobError::Wait(wait, _)) if *wait == Duration::seconds(20)), "{n}: {waits:?}");
+        assert_eq!(world.call(id).await.dialed_at, None, "{n}");
+    }
+    world.carrier.answer(CONNECT, taken("sid-1"));
+    assert!(matches!(world.place(id).await, Err(JobError::Wait(..))), "left alone after five failures");
+    world.wait(Duration::seconds(61));
+    world.place(id).await.expect("placed");
+    assert_eq!((world.stands(id).await, world.orders().len()), ((CallStatus::Ringing, None), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_job_dies_is_over() {
+    let world = World::new().await;
+    let (id, now) = (world.asked().await, world.now());
+    let spoiled = world.store.system("test.spoil", async |tx| {
+        let page = PageRequest { after: None, limit: 9 };
+        let job = jobs_rows::list(tx, None, None, page).await?.items.remove(0);
+        let mut payload = job.payload.as_object().cloned().unwrap_or_default();
+        payload.insert("more".to_owned(), json!(1));
+        jobs_rows::amend(tx.tenant(world.tenant).await?, job.id, payload).await
+    });
+    assert!(spoiled.await.expect("written"));
+    let runner = jobs::Runner::new(world.context.clone(), "node", "node/1".to_owned());
+    assert_eq!(runner.run_due().await, 1);
+    assert_eq!(world.stands(id).await, (CallStatus::Failed, Some(EndedReason::CalyError)));
+    assert_eq!((world.call(id).await.ended_at, world.ends(id).await), (Some(now), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Schemas that cannot be derived: of a choice by `kind` whose forms refuse unknown fields, and of a map with limits.
 
-use super::{Brain, LanguageModelConfig, ToolConfig};
+use super::{Brain, LanguageModelConfig, ModelProtocol, ToolConfig};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -11,6 +11,16 @@ const FLOW_CHARS_MAX: usize = 128 * 1024;
 const TOOLS_MAX: usize = 50;
 /// Names of tools, as language models take them.
 const TOOL_NAME: &str = "^[A-Za-z][A-Za-z0-9_-]{0,63}$";
+
+/// Named nowhere else: the form that holds it is written out.
+pub(super) fn protocol() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("What the API speaks: OpenAI's chat completions, or Anthropic's messages."))
+        .enum_values(Some(ModelProtocol::ALL.iter().map(|protocol| protocol.as_str())))
+        .default(Some(ModelProtocol::Openai.as_str().into()))
+        .build()
+}
 
 impl PartialSchema for Brain {
     fn schema() -> RefOr<Schema> {

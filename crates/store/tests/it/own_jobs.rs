@@ -1,7 +1,7 @@
 //! Jobs as a tenant's people see them, jobs that wait, and those of a node that starts again.
 
 use crate::database::{TestDatabase, at, both_databases, object};
-use chrono::Duration;
+use chrono::{DateTime, Duration};
 use model::{JobId, TenantId};
 use serde_json::json;
 use std::collections::BTreeSet;
