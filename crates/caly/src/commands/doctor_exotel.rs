@@ -164,6 +164,7 @@ fn addresses(config: &Config, number: &PhoneNumber, token: Option<&PathToken>, f
         ("Voicebot applet, URL (not Stream)", "voicebot"),
         ("Passthru applet behind it, asynchronous", "passthru"),
         ("Connect applet behind that, dynamic URL: transfers", "connect"),
+        ("Passthru applet behind Connect: how a transfer went", "passthru"),
     ] {
         say(format!("    {applet:<52} {base}/webhooks/exotel/{path}/{shown}"));
     }

@@ -194,6 +194,7 @@ async fn every_way_to_speak_is_understood() {
         world.stored_recording(call.id).await;
     }
     assert_eq!(world.calls().await.len(), calls.len(), "a call each");
+    eprintln!("{} ways to speak, a call each", calls.len());
     server.stop().await;
 }
 
