@@ -8,6 +8,7 @@
 
 use crate::job::{Context, Job, JobError};
 use chrono::{DateTime, Duration, Utc};
+use model::limits::{TRANSFER_CONVERSATION_S, TRANSFER_HOLDS_S, TRANSFER_RINGING_S};
 use model::{CallDirection, CallId, CarrierKind, EndedReason, Severity, TenantId};
 use providers::exotel::ExotelAccount;
 use providers::resilience::CARRIER_API;
@@ -30,9 +31,10 @@ const STEP_LAST_S: i64 = 900;
 const SETTLED_AFTER: Duration = Duration::minutes(12);
 /// A call may be reported this long after the time when it must be over.
 const LATEST_AFTER: Duration = Duration::minutes(15);
-/// A call that was handed to a person is over so long after the decision: the carrier asks for it within two minutes, the
-/// person's telephone rings for 45 s, and the conversation may take an hour.
-const TRANSFER_LASTS: Duration = Duration::seconds(120 + 45 + 3_600);
+/// A call that was handed to a person is over so long after the decision: the carrier asks for it, the person's telephone
+/// rings, and they talk.
+const TRANSFER_LASTS: Duration =
+    Duration::seconds((TRANSFER_HOLDS_S + TRANSFER_RINGING_S + TRANSFER_CONVERSATION_S) as i64);
 /// A listed call may seem to have begun this long before its order: clocks differ.
 const LISTED_BEFORE: Duration = Duration::seconds(5);
 /// And this long after it: the carrier answers an order within its deadline, or not at all.

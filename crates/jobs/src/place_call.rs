@@ -11,7 +11,7 @@ use crate::follow_call::{self, account_of, apply};
 use crate::job::{Context, Job, JobError};
 use chrono::{DateTime, Duration, Utc};
 use identity::token::PathToken;
-use model::limits::{CALL_DURATION_S_MAX, OUTGOING_STREAM_TOKEN_TTL_S};
+use model::limits::{CALL_DURATION_S_MAX, OUTGOING_STREAM_TOKEN_TTL_S, TRANSFER_CONVERSATION_S, TRANSFER_RINGING_S};
 use model::{AgentConfig, CallId, CallStatus, CarrierKind, E164, EndedReason, Severity, TenantId};
 use providers::ErrorKind;
 use providers::exotel::{DialError, ExotelAccount};
@@ -41,9 +41,8 @@ const RING_S: u32 = 60;
 const GRACE_S: u64 = 60;
 /// No carrier's «come back at once» is taken at its word.
 const AGAIN_AFTER_MIN: Duration = Duration::seconds(1);
-/// In a flow the agent may hand the call on: the person's telephone rings for 45 s, and the conversation may take the
-/// carrier's own default. The limit is of the whole call.
-const TRANSFER_S: u64 = 3_600 + 45;
+/// In a flow the agent may hand the call on: the person's telephone rings, and they talk. The limit is of the whole call.
+const TRANSFER_S: u64 = (TRANSFER_RINGING_S + TRANSFER_CONVERSATION_S) as u64;
 /// The details are asked for this long after the order, if nothing was heard until then.
 const FOLLOWED_AFTER: Duration = Duration::seconds(45);
 

@@ -18,3 +18,10 @@ pub const STREAM_TOKEN_TTL_S: i64 = 60;
 /// The same for a call that is being placed, from when its order leaves: the telephone rings for 60 s at most, the carrier
 /// may let the order wait, and some.
 pub const OUTGOING_STREAM_TOKEN_TTL_S: i64 = 180;
+/// A decision to hand a caller to a person is acted on within this time: the carrier asks a second after the media has
+/// ended. Later, the call is back in the carrier's flow for some other reason.
+pub const TRANSFER_HOLDS_S: u32 = 120;
+/// The telephone of the person that a caller is handed to rings so long: seven or eight times.
+pub const TRANSFER_RINGING_S: u32 = 45;
+/// The conversation with that person may take so long: Exotel's own default.
+pub const TRANSFER_CONVERSATION_S: u32 = 3_600;

@@ -2,6 +2,7 @@
 
 use super::Work;
 use crate::attempts::{Tried, attempts};
+use crate::follow_call::account_of;
 use crate::job::Context;
 use model::{CarrierKind, TenantId};
 use providers::Error;
@@ -9,7 +10,6 @@ use providers::exotel::ExotelAccount;
 use providers::resilience::{CARRIER_API, RetryPolicy};
 use store::Tx;
 use store::calls::{self, CarrierWord};
-use wire::exotel::rest::Region;
 
 /// What the carrier says of where a recording is.
 pub(super) enum Fresh {
@@ -53,8 +53,5 @@ fn exotel_account(work: &Work) -> Result<Option<ExotelAccount>, String> {
         CarrierKind::Twilio | CarrierKind::Plivo | CarrierKind::Vobiz | CarrierKind::Smartflo => return Ok(None),
     }
     let Some((account, token)) = &work.account else { return Ok(None) };
-    let Some(api_key) = account.api_key.clone() else { return Err("the carrier account has no API key".to_owned()) };
-    let region = account.region.as_deref().and_then(|region| region.parse::<Region>().ok());
-    let region = region.ok_or_else(|| "the carrier account has no region".to_owned())?;
-    Ok(Some(ExotelAccount { account_id: account.account_id.clone(), api_key, token: token.clone(), region }))
+    Ok(Some(account_of(account, token.clone())?))
 }

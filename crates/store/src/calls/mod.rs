@@ -3,6 +3,7 @@
 use crate::sql::{Row, Statement, sql, statements, to_json};
 use crate::{Error, Page, PageRequest, SystemTx, Tx, ids};
 use chrono::{DateTime, Duration, Utc};
+use model::limits::TRANSFER_HOLDS_S;
 use model::{AgentId, CallDirection, CallId, CallStatus, CarrierKind, E164, EndedReason, PhoneNumberId, TenantId};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -214,6 +215,16 @@ pub enum Created {
     Created(Call),
     /// The carrier announced it before; unchanged.
     Existing(Call),
+}
+
+impl Call {
+    /// Who the caller is to be handed to, unless that was decided long ago.
+    #[must_use]
+    pub fn hands_over_to(&self, now: DateTime<Utc>) -> Option<&E164> {
+        let holds = Duration::seconds(i64::from(TRANSFER_HOLDS_S));
+        self.transferred_at.filter(|at| now - *at <= holds)?;
+        self.transfer_to.as_ref()
+    }
 }
 
 impl Created {

@@ -11,12 +11,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use model::limits::{TRANSFER_CONVERSATION_S, TRANSFER_RINGING_S};
 use model::{CarrierKind, E164};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use store::calls::{self, Call};
+use store::calls;
 use store::phone_numbers::PhoneNumber;
 use store::{SystemTx, agents};
 use utoipa::ToSchema;
@@ -25,13 +26,6 @@ use wire::fields::{BodyError, Fields};
 
 /// The caller waits for the answer, in silence.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// A decision is acted on within this time: the carrier asks a second after the media has ended. Later, the call is back
-/// in the flow for some other reason.
-const DECISION_HOLDS: TimeDelta = TimeDelta::minutes(2);
-/// The person's telephone rings so long: seven or eight times.
-const RINGING_S: u32 = 45;
-/// The conversation with the person may take so long: the carrier's own default.
-const CONVERSATION_S: u32 = 3_600;
 
 /// Whom to hand the caller to.
 #[derive(Serialize, ToSchema)]
@@ -78,8 +72,8 @@ impl From<Decision> for ConnectBody {
             destination: DestinationBody { numbers: decision.to.into_iter().collect() },
             record: decision.record,
             recording_channels: "dual",
-            max_ringing_duration: RINGING_S,
-            max_conversation_duration: CONVERSATION_S,
+            max_ringing_duration: TRANSFER_RINGING_S,
+            max_conversation_duration: TRANSFER_CONVERSATION_S,
         }
     }
 }
@@ -189,15 +183,9 @@ async fn look_up(
     if let Some(key) = proven.request_key {
         once(tx, key, now).await?;
     }
-    let Some((call, to)) = call.and_then(|call| fresh(&call, now).map(|to| (call, to))) else {
+    let Some((agent, to)) = call.and_then(|call| Some((call.agent, call.hands_over_to(now)?.clone()))) else {
         return Ok(Decision::default());
     };
-    let record = agents::get(tx, call.agent).await?.agent.config.record;
+    let record = agents::get(tx, agent).await?.agent.config.record;
     Ok(Decision { to: Some(to), record })
-}
-
-/// Whom the agent decided on, unless that is long ago.
-fn fresh(call: &Call, now: DateTime<Utc>) -> Option<E164> {
-    call.transferred_at.filter(|at| now - *at <= DECISION_HOLDS)?;
-    call.transfer_to.clone()
 }

@@ -6,22 +6,16 @@ use super::{Asked, Peer, Reply};
 use crate::webhooks::is_refusal;
 use crate::webhooks::report::{is_of, keep};
 use crate::{App, Code, Problem};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use model::E164;
 use std::time::Duration;
 use store::SystemTx;
-use store::calls::{self, Call};
+use store::calls;
 use store::phone_numbers::PhoneNumber;
 use wire::report::Message;
 
 /// The caller waits for the answer, in silence.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-/// A decision is acted on within this time: the carrier asks a second after the media has ended.
-const DECISION_HOLDS: TimeDelta = TimeDelta::minutes(2);
-/// The person's telephone rings so long: seven or eight times.
-pub(in crate::webhooks) const RINGING_S: u32 = 45;
-/// The conversation with the person may take so long.
-pub(in crate::webhooks) const CONVERSATION_S: u32 = 3_600;
 
 /// Whom to put the caller through to.
 #[derive(Debug)]
@@ -84,11 +78,5 @@ async fn look_up(
     if let Ok(report) = (peer.report)(Message::Passthru, fields) {
         keep(tx, &call, &report, peer.actor, &asked.origin, now).await?;
     }
-    Ok(fresh(&call, now).map(|to| Dial { to, caller_id: number.number.clone() }))
-}
-
-/// Whom the agent decided on, unless that is long ago.
-fn fresh(call: &Call, now: DateTime<Utc>) -> Option<E164> {
-    call.transferred_at.filter(|at| now - *at <= DECISION_HOLDS)?;
-    call.transfer_to.clone()
+    Ok(call.hands_over_to(now).map(|to| Dial { to: to.clone(), caller_id: number.number.clone() }))
 }

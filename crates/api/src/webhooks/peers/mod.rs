@@ -9,7 +9,7 @@ mod answer;
 mod asked;
 mod status;
 
-pub(super) use after::{CONVERSATION_S, Dial, RINGING_S, after};
+pub(super) use after::{Dial, after};
 pub(super) use answer::answer;
 pub(super) use asked::Asked;
 pub(super) use status::status;

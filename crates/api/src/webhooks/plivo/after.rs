@@ -3,9 +3,10 @@
 
 use super::PEER;
 use super::answer::CallBody;
-use crate::webhooks::peers::{self, Asked, CONVERSATION_S, Dial, RINGING_S, Reply};
+use crate::webhooks::peers::{self, Asked, Dial, Reply};
 use crate::{App, Problem};
 use axum::extract::State;
+use model::limits::{TRANSFER_CONVERSATION_S, TRANSFER_RINGING_S};
 use std::sync::Arc;
 use wire::plivo::reply::After;
 
@@ -31,7 +32,9 @@ pub(crate) async fn after(State(app): State<Arc<App>>, asked: Asked) -> Result<R
 fn write(dial: Option<&Dial>) -> Reply {
     let after = match dial {
         None => After::HangUp,
-        Some(Dial { to, caller_id }) => After::Dial { to, caller_id, ring_s: RINGING_S, time_limit_s: CONVERSATION_S },
+        Some(Dial { to, caller_id }) => {
+            After::Dial { to, caller_id, ring_s: TRANSFER_RINGING_S, time_limit_s: TRANSFER_CONVERSATION_S }
+        }
     };
     Reply::xml(after.to_xml())
 }
