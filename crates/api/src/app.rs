@@ -2,6 +2,7 @@
 
 use crate::FieldFault;
 use crate::auth::strangers::Strangers;
+use crate::documents::PassageSearch;
 use crate::latency::Latencies;
 use crate::recordings::Hearings;
 use crate::{Code, Problem};
@@ -114,6 +115,8 @@ pub struct App {
     pub mail: Arc<dyn MailCheck>,
     /// Recordings.
     pub recordings: Arc<dyn RecordingFiles>,
+    /// Searches documents as calls do.
+    pub passages: Arc<dyn PassageSearch>,
     /// Who has lately begun to hear which.
     pub hearings: Hearings,
     /// What became of requests that were repeated.

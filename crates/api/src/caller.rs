@@ -149,6 +149,8 @@ needs!(
     WebhookEndpointsWrite,
     JobsRead,
     JobsWrite,
+    KnowledgeRead,
+    KnowledgeWrite,
 );
 
 /// Somebody who may do what `S` says, in one organisation.

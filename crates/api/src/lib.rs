@@ -15,6 +15,7 @@ mod caller;
 mod calls;
 mod carrier_accounts;
 mod dev_test;
+mod documents;
 mod health;
 mod invitations;
 mod jobs;
@@ -42,6 +43,7 @@ pub use app::{
 };
 pub use auth::strangers::Strangers;
 pub use caller::{Account, Author, Caller, Needs, Operator, scopes};
+pub use documents::{FoundPassage, PassageSearch};
 pub use latency::Latencies;
 pub use origin::Origin;
 pub use phone_numbers::{connect_number, replace_webhook_address};
@@ -64,6 +66,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(provider_keys::routes())
         .merge(carrier_accounts::routes())
         .merge(agents::routes())
+        .merge(documents::routes())
         .merge(phone_numbers::routes())
         .merge(calls::routes())
         .merge(recordings::routes())

@@ -33,6 +33,7 @@ const PATH: &str = "/openapi.json";
         (name = "organisation", description = "The organisation, its members and invitations"),
         (name = "keys", description = "API keys, keys of ours at providers, accounts at carriers"),
         (name = "agents", description = "How calls are answered"),
+        (name = "knowledge", description = "Documents that agents look things up in"),
         (name = "phone-numbers", description = "Which agent answers which number"),
         (name = "calls", description = "Calls, transcripts, recordings"),
         (name = "jobs", description = "Work behind the requests, and what was given up"),

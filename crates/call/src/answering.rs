@@ -2,26 +2,49 @@
 //! stage does not do its work.
 
 use crate::flow::{FlowStep, Then};
-use crate::mind::{Busy, Step, say};
+use crate::mind::{Busy, Step, Thinking, say};
 use crate::mouth::{Said, Sentence};
-use crate::timing::{FAILURES_MAX, GOODBYE_MS, THINK_DEADLINE_MS, THINK_IDLE_MS, TOOL_DEADLINE_MS};
-use crate::{Call, Closing, Effect, Effects, Note, SpeechId, Stage, WorkId};
+use crate::timing::{FAILURES_MAX, FILLERS_MAX, GOODBYE_MS, THINK_DEADLINE_MS, THINK_IDLE_MS, TOOL_DEADLINE_MS};
+use crate::{Call, Closing, Effect, Effects, Message, Note, SpeechId, Stage, WorkId};
 use language::sentence::SentenceCutter;
-use model::{EndedReason, Latency, TranscriptTurn, TurnRole};
-use std::collections::BTreeMap;
+use model::{Brain, CallTime, EndedReason, Latency, TranscriptTurn, TurnRole};
+use serde_json::Value;
 
 impl Call {
     /// Does what the mind wants.
     pub(crate) fn perform(&mut self, step: Step, effects: &mut Effects) {
         match step {
             Step::Answer(answer) => self.answer(answer, effects),
-            Step::Ask(messages) => {
-                let work = self.work();
-                let due = self.now + THINK_DEADLINE_MS;
-                let cutter = Box::new(SentenceCutter::new());
-                self.mind.busy = Some(Busy::Thinking { work, due, cutter, spoken: false });
-                effects.push(Effect::Think { work, messages });
-            }
+            Step::Ask(messages) => self.ask(messages, effects),
+        }
+    }
+
+    /// Asks the language model, unless the call has used what it may use.
+    pub(crate) fn ask(&mut self, messages: Vec<Message>, effects: &mut Effects) {
+        if self.is_over_budget() {
+            self.say_goodbye(self.mind.phrases.goodbye_time, EndedReason::AgentBudget, effects);
+            return;
+        }
+        let work = self.work();
+        self.mind.busy = Some(Busy::Thinking(self.thinking(work)));
+        effects.push(Effect::Think { work, messages, language: self.language.current().to_owned() });
+    }
+
+    pub(crate) fn thinking(&self, work: WorkId) -> Thinking {
+        Thinking {
+            work,
+            due: self.now + THINK_DEADLINE_MS,
+            cutter: Box::new(SentenceCutter::new()),
+            spoken: false,
+            asked: Vec::new(),
+            speech: None,
+        }
+    }
+
+    fn is_over_budget(&self) -> bool {
+        match &self.setup.agent.brain {
+            Brain::LanguageModel(model) => model.tokens_max > 0 && self.tokens_used >= model.tokens_max,
+            Brain::Flow { .. } | Brain::SpeechModel(_) => false,
         }
     }
 
@@ -38,6 +61,7 @@ impl Call {
                 self.last_caller_turn = None;
                 self.mind.busy = Some(Busy::Tool { work, due: self.now + TOOL_DEADLINE_MS });
                 effects.push(Effect::Note(Note::ToolStarted { name: name.clone() }));
+                let arguments = arguments.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
                 effects.push(Effect::RunTool { work, name, arguments });
             }
             Then::Transfer { to } => {
@@ -47,74 +71,141 @@ impl Call {
         }
     }
 
-    fn close_after_speech(&mut self, reason: EndedReason, transfer_to: Option<String>, within_ms: u64, at_once: bool) {
+    pub(crate) fn close_after_speech(
+        &mut self,
+        reason: EndedReason,
+        transfer_to: Option<String>,
+        within_ms: u64,
+        at_once: bool,
+    ) {
         let by = if at_once && !self.mouth.is_busy() { self.now } else { self.now + within_ms };
         self.closing = Closing::AfterSpeech { reason, by, transfer_to };
     }
 
     /// Says goodbye with these words and ends the call for this reason. Nothing can interrupt it.
     pub(crate) fn say_goodbye(&mut self, words: &str, reason: EndedReason, effects: &mut Effects) {
+        self.say_goodbye_within(words, reason, GOODBYE_MS, effects);
+    }
+
+    /// The same, with more or less time to say it.
+    pub(crate) fn say_goodbye_within(
+        &mut self,
+        words: &str,
+        reason: EndedReason,
+        within_ms: u64,
+        effects: &mut Effects,
+    ) {
         if self.closing != Closing::Open {
             return;
         }
         self.cancel_thinking(effects);
         self.mind.busy = None;
+        self.tooling.round = None;
         self.speak(words, false, effects);
-        self.close_after_speech(reason, None, GOODBYE_MS, false);
+        self.close_after_speech(reason, None, within_ms, false);
     }
 
     pub(crate) fn speak(&mut self, text: &str, interruptible: bool, effects: &mut Effects) {
+        self.speak_as(text, interruptible, false, effects);
+    }
+
+    fn speak_as(&mut self, text: &str, interruptible: bool, filler: bool, effects: &mut Effects) {
         let text = text.trim();
         if text.is_empty() || self.mouth.is_full() {
             return;
         }
+        if !filler {
+            self.answer_begins();
+        }
+        let speech = self.push_sentence(text, interruptible, filler);
+        effects.push(Effect::Speak { speech, text: text.to_owned(), language: self.language.current().to_owned() });
+    }
+
+    /// The first thing to say in answer to the caller is there.
+    fn answer_begins(&mut self) {
         if self.latency.thinking_ms.is_none()
             && let Some(decided_at) = self.decided_at
         {
             self.latency.thinking_ms = Some(self.now.since(decided_at));
         }
+    }
+
+    pub(crate) fn push_sentence(&mut self, text: &str, interruptible: bool, filler: bool) -> SpeechId {
         let speech = SpeechId(self.work().0);
         self.mouth.push(Sentence {
             speech,
             text: text.to_owned(),
-            interruptible,
+            interruptible: interruptible && self.setup.agent.turn_taking.interruptible,
+            filler,
             asked_at: self.now,
             started_at: None,
             total_ms: None,
         });
-        effects.push(Effect::Speak { speech, text: text.to_owned() });
+        speech
     }
 
     pub(crate) fn cancel_thinking(&mut self, effects: &mut Effects) {
-        if let Some(Busy::Thinking { work, .. }) = &self.mind.busy {
+        self.drop_eager(effects);
+        if let Some(Busy::Thinking(Thinking { work, .. })) = &self.mind.busy {
             effects.push(Effect::Cancel { work: *work });
             self.mind.busy = None;
         }
     }
 
+    /// The answer that this work makes.
+    fn current_thinking(&mut self, work: WorkId) -> Option<&mut Thinking> {
+        match &mut self.mind.busy {
+            Some(Busy::Thinking(thinking)) if thinking.work == work => Some(thinking),
+            Some(Busy::Thinking(_) | Busy::Tool { .. } | Busy::Keys(_)) | None => None,
+        }
+    }
+
     pub(crate) fn thought_text(&mut self, work: WorkId, text: &str, effects: &mut Effects) {
-        let now = self.now;
-        let Some(Busy::Thinking { work: current, due, cutter, spoken }) = &mut self.mind.busy else { return };
-        if *current != work {
+        let (now, speaks) = (self.now, self.mind.speaks());
+        let Some(thinking) = self.current_thinking(work) else { return };
+        thinking.due = now + THINK_IDLE_MS;
+        if speaks {
+            self.thought_aloud(work, text, effects);
             return;
         }
-        *due = now + THINK_IDLE_MS;
-        let sentences = cutter.push(text);
-        *spoken |= !sentences.is_empty();
+        let sentences = thinking.cutter.push(text);
+        thinking.spoken |= !sentences.is_empty();
         for sentence in sentences {
             self.speak(&sentence, true, effects);
         }
     }
 
-    pub(crate) fn thought_done(&mut self, work: WorkId, effects: &mut Effects) {
-        let Some(Busy::Thinking { work: current, cutter, spoken, .. }) = &mut self.mind.busy else { return };
-        if *current != work {
+    /// A model that speaks by itself has said more: its answer is one sentence, which grows.
+    fn thought_aloud(&mut self, work: WorkId, text: &str, effects: &mut Effects) {
+        let speech = self.current_thinking(work).and_then(|thinking| thinking.speech);
+        if let Some(speech) = speech {
+            self.mouth.append(speech, text);
             return;
         }
-        let rest = cutter.finish();
-        let empty = rest.is_none() && !*spoken;
+        if self.mouth.is_full() {
+            return;
+        }
+        self.answer_begins();
+        let speech = self.push_sentence(text, true, false);
+        if let Some(thinking) = self.current_thinking(work) {
+            thinking.speech = Some(speech);
+            thinking.spoken = true;
+        }
+        effects.push(Effect::SpeakThought { speech, work });
+    }
+
+    pub(crate) fn thought_used(&mut self, tokens: u64) {
+        // Of answers that were thrown away, too: they were paid for.
+        self.tokens_used = self.tokens_used.saturating_add(tokens);
+    }
+
+    pub(crate) fn thought_done(&mut self, work: WorkId, effects: &mut Effects) {
+        let Some(thinking) = self.current_thinking(work) else { return };
+        let rest = thinking.cutter.finish();
+        let spoken = thinking.spoken || rest.is_some();
+        let asked = std::mem::take(&mut thinking.asked);
         self.mind.busy = None;
-        if empty {
+        if !spoken && asked.is_empty() {
             self.thinking_failed(effects);
             return;
         }
@@ -122,14 +213,16 @@ impl Call {
         if let Some(rest) = rest {
             self.speak(&rest, true, effects);
         }
-        self.after_playback(effects);
+        if asked.is_empty() {
+            self.after_playback(effects);
+        } else {
+            self.begin_round(asked, spoken, effects);
+        }
     }
 
     pub(crate) fn think_failed(&mut self, work: WorkId, effects: &mut Effects) {
-        if let Some(Busy::Thinking { work: current, spoken, .. }) = &self.mind.busy
-            && *current == work
-        {
-            let spoken = *spoken;
+        if let Some(thinking) = self.current_thinking(work) {
+            let spoken = thinking.spoken;
             self.thinking_stopped(spoken, effects);
         }
     }
@@ -146,14 +239,14 @@ impl Call {
         }
     }
 
-    fn thinking_failed(&mut self, effects: &mut Effects) {
+    pub(crate) fn thinking_failed(&mut self, effects: &mut Effects) {
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Thinking }));
         self.failures.thinking += 1;
         if self.failed_too_often(effects) {
             return;
         }
         // Asking the caller to say it again is the retry: it gives the model another chance, and the caller the floor.
-        self.speak(self.mind.phrases.say_again, true, effects);
+        self.speak(self.mind.phrases.trouble, true, effects);
     }
 
     /// After too many failures of a stage in a row the call says sorry and ends; true then.
@@ -165,17 +258,8 @@ impl Call {
         true
     }
 
-    pub(crate) fn tool_finished(
-        &mut self,
-        work: WorkId,
-        outcome: Result<BTreeMap<String, String>, String>,
-        effects: &mut Effects,
-    ) {
-        if !matches!(&self.mind.busy, Some(Busy::Tool { work: current, .. }) if *current == work) {
-            return;
-        }
-        self.mind.busy = None;
-        effects.push(Effect::Note(Note::ToolFinished { succeeded: outcome.is_ok() }));
+    /// A tool of a flow has answered; those of models: [`Call::round_tool_finished`].
+    pub(crate) fn flow_tool_finished(&mut self, outcome: Result<crate::ToolOutput, String>, effects: &mut Effects) {
         self.interrupted_rest.clear();
         if self.closing != Closing::Open {
             return;
@@ -222,9 +306,12 @@ impl Call {
     }
 
     /// When the last sentence of a turn has been heard: record the turn, then do what comes after it.
-    fn after_playback(&mut self, effects: &mut Effects) {
+    pub(crate) fn after_playback(&mut self, effects: &mut Effects) {
         self.quiet_since = self.now;
-        if self.mouth.is_busy() || matches!(self.mind.busy, Some(Busy::Thinking { .. })) {
+        self.keys_wait_from_now();
+        // While a model's tools run its answer goes on, though it is silent.
+        let goes_on = self.mind.is_thinking() || (self.tooling.is_running() && self.pending_turn.is_none());
+        if self.mouth.is_busy() || (goes_on && self.closing == Closing::Open) {
             return;
         }
         if self.mouth.has_finished()
@@ -265,20 +352,44 @@ impl Call {
             return;
         }
         match self.mind.busy.take() {
-            Some(Busy::Thinking { work, spoken, .. }) => {
+            Some(Busy::Thinking(Thinking { work, spoken, .. })) => {
                 effects.push(Effect::Cancel { work });
                 self.thinking_stopped(spoken, effects);
             }
             Some(Busy::Tool { work, .. }) => {
                 effects.push(Effect::Cancel { work });
                 effects.push(Effect::Note(Note::StageFailed { stage: Stage::Tool }));
-                effects.push(Effect::Note(Note::ToolFinished { succeeded: false }));
-                let context = self.context();
-                let step = self.mind.tool_finished(Err("no answer in time".to_owned()), &context);
-                self.perform(step, effects);
+                self.tool_ended(Err("no answer in time".to_owned()), effects);
             }
+            Some(Busy::Keys(collecting)) => self.keys_collected(collecting.digits, effects),
             None => {}
         }
+    }
+
+    /// The caller waits for an answer and hears nothing: when to bridge it.
+    pub(crate) fn filler_deadline(&self) -> Option<CallTime> {
+        let after_ms = self.setup.agent.turn_taking.filler_after_ms;
+        let waits = matches!(self.mind.busy, Some(Busy::Thinking(_) | Busy::Tool { .. }))
+            && !self.mouth.is_busy()
+            && !self.ear.is_busy()
+            && self.closing == Closing::Open;
+        (waits && after_ms > 0 && self.fillers < FILLERS_MAX).then(|| self.quiet_since + after_ms)
+    }
+
+    pub(crate) fn pass_filler(&mut self, effects: &mut Effects) {
+        if self.filler_deadline().is_none_or(|due| self.now < due) {
+            return;
+        }
+        let own = &self.setup.agent.turn_taking.fillers;
+        let at = usize::try_from(self.fillers_said).unwrap_or(0);
+        let words = match own.get(at % own.len().max(1)) {
+            Some(words) => words.clone(),
+            None => self.mind.phrases.fillers[at % 2].to_owned(),
+        };
+        self.fillers += 1;
+        self.fillers_said = self.fillers_said.wrapping_add(1);
+        effects.push(Effect::Note(Note::Filler));
+        self.speak_as(&words, true, true, effects);
     }
 
     pub(crate) fn pass_mouth_time(&mut self, effects: &mut Effects) {
@@ -313,13 +424,18 @@ impl Call {
             return;
         }
         if self.reminders >= self.setup.agent.turn_taking.reminders_max {
-            let words = self.mind.goodbye();
+            let own = self.setup.agent.silence.goodbye.clone().or_else(|| self.mind.goodbye());
+            let words = own.unwrap_or_else(|| self.mind.phrases.goodbye_silence.to_owned());
             self.say_goodbye(&words, EndedReason::AgentSilence, effects);
             return;
         }
+        let own = &self.setup.agent.silence.reminders;
+        let at = usize::try_from(self.reminders).unwrap_or(0);
+        let own = own.get(at % own.len().max(1)).cloned();
         self.reminders += 1;
         effects.push(Effect::Note(Note::Reminded { count: self.reminders }));
-        let reminder = self.mind.reminder();
+        let flows = self.mind.reminder();
+        let reminder = own.or(flows).unwrap_or_else(|| self.mind.phrases.reminder.to_owned());
         self.answer(say(reminder, Then::Listen), effects);
     }
 }

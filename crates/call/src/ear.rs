@@ -13,6 +13,14 @@ pub(crate) struct Ear {
     pub(crate) cut_at: Option<CallTime>,
     /// While the agent speaks: what is known about the sound that the caller is making.
     pub(crate) probe: Probe,
+    /// Words of this utterance so far, from a transcriber that tells them as they come.
+    pub(crate) partial: String,
+    /// The transcriber has told words as they come: no need to ask it for them.
+    pub(crate) streams: bool,
+    /// The language that the transcriber heard last.
+    pub(crate) tag: Option<String>,
+    /// First and last loud moment of the sound that is going on.
+    pub(crate) loud: Option<(CallTime, CallTime)>,
 }
 
 /// Somebody who speaks over the agent wants the floor, or only shows that they listen («oh», «haan»). The first words
@@ -57,6 +65,19 @@ pub(crate) struct Pause {
     pub(crate) asked_at: CallTime,
     pub(crate) text: Option<Text>,
     pub(crate) score: Score,
+    pub(crate) verdict: Verdict,
+}
+
+/// The transcriber's own judgement of a pause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// None.
+    #[default]
+    Open,
+    /// Likely finished.
+    Likely,
+    /// Finished.
+    Ended,
 }
 
 #[derive(Clone, Debug, PartialEq)]

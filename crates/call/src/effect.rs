@@ -1,9 +1,9 @@
 //! What a call wants done.
 
 use crate::{SpeechId, WorkId};
-use model::{EndedReason, TranscriptTurn};
+use model::{EndedReason, Stage, TranscriptTurn};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
 
 /// Effects, in the order they are to be performed.
 pub type Effects = Vec<Effect>;
@@ -30,6 +30,8 @@ pub enum Effect {
         work: WorkId,
         /// The conversation so far.
         messages: Vec<Message>,
+        /// BCP 47 tag of the language to answer in.
+        language: String,
     },
     /// Run a tool.
     RunTool {
@@ -38,7 +40,7 @@ pub enum Effect {
         /// Which tool.
         name: String,
         /// What it is given.
-        arguments: BTreeMap<String, String>,
+        arguments: Map<String, Value>,
     },
     /// The answer to this request is no longer wanted.
     Cancel {
@@ -51,6 +53,27 @@ pub enum Effect {
         speech: SpeechId,
         /// What to say.
         text: String,
+        /// BCP 47 tag of the language it is in.
+        language: String,
+    },
+    /// Let the caller hear, after what was asked for earlier, what the model says by itself in answer to this request.
+    SpeakThought {
+        /// Name of the whole answer, as if it were a sentence.
+        speech: SpeechId,
+        /// The request.
+        work: WorkId,
+    },
+    /// Press keys: their tones, after what was asked for earlier.
+    PlayKeys {
+        /// Name of the tones, as if they were a sentence.
+        speech: SpeechId,
+        /// `0`–`9`, `*`, `#`; `w` waits half a second.
+        keys: String,
+    },
+    /// The caller is heard in this language from now on.
+    SetLanguage {
+        /// BCP 47.
+        tag: String,
     },
     /// This sentence is given up; those after it are still wanted.
     CancelSpeech {
@@ -75,25 +98,41 @@ pub enum Effect {
 
 /// One message of the conversation, as a language model sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who said it.
-    pub role: model::TurnRole,
-    /// What; of the agent only what was heard.
-    pub text: String,
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum Message {
+    /// The caller said it.
+    Caller {
+        /// What.
+        text: String,
+    },
+    /// The agent said it, as far as it was heard, and asked for these tools.
+    Agent {
+        /// What was heard; may be empty when there are tools.
+        text: String,
+        /// The tools. Each one's result follows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<ToolCall>,
+    },
+    /// What a tool gave back.
+    ToolResult {
+        /// The model's name of the call of the tool.
+        id: String,
+        /// Which tool.
+        name: String,
+        /// What the model reads.
+        text: String,
+    },
 }
 
-/// A stage of the pipeline, for counters and records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Speech to text.
-    Transcribing,
-    /// Language model or flow.
-    Thinking,
-    /// A tool.
-    Tool,
-    /// Text to speech.
-    Speaking,
+/// A tool that a language model asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The model's name of it.
+    pub id: String,
+    /// Which tool.
+    pub name: String,
+    /// As the model wrote them: should be a JSON object.
+    pub arguments: String,
 }
 
 /// What is kept about a call.
@@ -140,4 +179,28 @@ pub enum Note {
     },
     /// The carrier did not say that a sentence was played; its length was used.
     MarkMissing,
+    /// A few words bridged a slow answer.
+    Filler,
+    /// The agent's own voice came back over the line and was not taken for the caller.
+    Echo,
+    /// The conversation goes on in another language.
+    LanguageSwitched {
+        /// BCP 47.
+        tag: String,
+    },
+    /// No person answered the call that we placed.
+    AnsweredByMachine {
+        /// What did.
+        what: Machine,
+    },
+}
+
+/// What answers calls besides persons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// A machine that takes messages.
+    Voicemail,
+    /// An announcement of the network: switched off, out of coverage.
+    Announcement,
 }

@@ -1,6 +1,7 @@
 //! How a call ends: after a goodbye, at once, or because the other side is gone. Always with one reason, once.
 
 use crate::ear::EarState;
+use crate::timing::GOODBYE_MS;
 use crate::{Call, Closing, Command, Effect, Effects};
 use model::EndedReason;
 
@@ -16,24 +17,31 @@ impl Call {
             }
             Command::Drain if !self.connected => self.hang_up(EndedReason::CalyDrained, effects),
             Command::Drain => {
-                self.stop_and_say_goodbye(self.mind.phrases.goodbye_drain, EndedReason::CalyDrained, effects);
+                let words = self.mind.phrases.goodbye_drain.to_owned();
+                self.stop_and_say_goodbye(words, EndedReason::CalyDrained, GOODBYE_MS, effects);
             }
         }
     }
 
     /// Cuts what is being said, so that the goodbye is heard at once.
-    fn stop_and_say_goodbye(&mut self, words: &'static str, reason: EndedReason, effects: &mut Effects) {
+    pub(crate) fn stop_and_say_goodbye(
+        &mut self,
+        words: String,
+        reason: EndedReason,
+        within_ms: u64,
+        effects: &mut Effects,
+    ) {
         if self.closing != Closing::Open || self.goodbye_when_cleared.is_some() {
             return;
         }
         if self.mouth.is_busy() {
-            self.goodbye_when_cleared = Some((words, reason));
+            self.goodbye_when_cleared = Some((words, reason, within_ms));
             if !self.mouth.is_clearing() {
                 self.mouth.begin_clearing(self.now);
                 effects.push(Effect::ClearPlayback);
             }
         } else {
-            self.say_goodbye(words, reason, effects);
+            self.say_goodbye_within(&words, reason, within_ms, effects);
         }
     }
 
@@ -57,6 +65,7 @@ impl Call {
             let interrupted = !said.rest.is_empty();
             self.agent_turn(said, interrupted, effects);
         }
+        self.drop_eager(effects);
         self.keep_unanswered(effects);
         self.closing = Closing::Done;
         effects.push(Effect::HangUp { reason });
@@ -92,8 +101,8 @@ impl Call {
                 self.close(reason, transfer_to, effects)
             }
             Closing::Open if self.now.ms() >= self.setup.agent.max_duration_s.saturating_mul(1_000) => {
-                let words = self.mind.phrases.goodbye_time;
-                self.stop_and_say_goodbye(words, EndedReason::AgentMaxDuration, effects);
+                let words = self.mind.phrases.goodbye_time.to_owned();
+                self.stop_and_say_goodbye(words, EndedReason::AgentMaxDuration, GOODBYE_MS, effects);
             }
             Closing::AfterSpeech { .. } | Closing::Open | Closing::Done => {}
         }

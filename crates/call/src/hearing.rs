@@ -1,16 +1,17 @@
 //! From voice activity and words to a finished turn of the caller; interruptions.
 
-use crate::ear::{Carried, EarState, Pause, Probe, Score, Text};
+use crate::ear::{Carried, EarState, Pause, Probe, Score, Text, Verdict};
 use crate::flow::Completeness;
 use crate::mouth::Rest;
 use crate::timing::{
-    NOISE_MAX_MS, PROBE_AGAIN_MS, PROBE_DEADLINE_MS, SCORE_GRACE_MS, TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS,
-    UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS,
+    ANSWERS_BEFORE_END_MS, NOISE_MAX_MS, PROBE_AGAIN_MS, PROBE_DEADLINE_MS, PROBE_FRESH_MS, SCORE_GRACE_MS,
+    TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS, UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS,
 };
-use crate::turn::silence_needed;
+use crate::turn::{Known, silence_needed};
 use crate::{Call, CallerTurn, Closing, Effect, Effects, HeardSpeech, Note, Stage, Voice, WorkId};
 use language::backchannel::is_backchannel;
-use model::{CallTime, Latency};
+use language::sentence::SentenceCutter;
+use model::{CallTime, EndOfTurn, Latency};
 
 impl Call {
     pub(crate) fn voice(&mut self, voice: Voice, effects: &mut Effects) {
@@ -32,6 +33,7 @@ impl Call {
                 // The pause was not the end: the utterance goes on, its text is asked for again later.
                 let began = pause.began;
                 self.cancel_pause_work(effects);
+                self.drop_eager(effects);
                 began
             }
         };
@@ -51,10 +53,13 @@ impl Call {
     }
 
     fn voice_loud(&mut self, since: CallTime, until: CallTime, effects: &mut Effects) {
+        self.ear.loud = Some((since, until));
         match &mut self.ear.state {
             EarState::Hearing { until: last, .. } => *last = until.max(*last),
             // An endless utterance was cut: its first part is answered before the next is looked at.
             EarState::Paused(_) if self.ear.cut_at.is_some() => {}
+            // Sound that was taken as an utterance already: the detector holds on to it for a moment.
+            EarState::Quiet if self.ear.cut_at.is_some_and(|cut| until <= cut) => {}
             EarState::Paused(_) | EarState::Quiet => {
                 let began = self.ear.cut_at.map_or(since, |cut| cut.max(since));
                 self.ear.state = EarState::Hearing { began, until };
@@ -84,16 +89,61 @@ impl Call {
     fn probe(&mut self, since: CallTime, length_ms: u64, effects: &mut Effects) {
         let work = self.work();
         self.ear.probe = Probe::Asked { work, since, length_ms, due: self.now + PROBE_DEADLINE_MS };
-        effects.push(Effect::Transcribe { work });
+        // A transcriber that tells words as they come needs no asking, which would cut words in two.
+        if !self.ear.streams {
+            effects.push(Effect::Transcribe { work });
+        } else if !self.ear.partial.is_empty() {
+            let words = self.ear.partial.clone();
+            self.probed(Some(&words), since, length_ms, effects);
+        }
+    }
+
+    /// Words of the utterance so far, from a transcriber that tells them as they come.
+    pub(crate) fn partial(&mut self, text: &str, effects: &mut Effects) {
+        let text = text.trim();
+        self.ear.streams = true;
+        text[..text.floor_char_boundary(model::limits::TURN_TEXT_BYTES_MAX)].clone_into(&mut self.ear.partial);
+        if self.hears_announcement(text, effects) || text.is_empty() {
+            return;
+        }
+        if !matches!(self.ear.state, EarState::Hearing { .. }) || !self.may_interrupt() {
+            return;
+        }
+        let Some((since, until)) = self.ear.loud else { return };
+        if until.since(since) >= self.setup.agent.turn_taking.barge_in_min_ms {
+            self.probed(Some(text), since, until.since(since), effects);
+        }
     }
 
     /// The first words of somebody who speaks over the agent.
     fn probed(&mut self, words: Option<&str>, since: CallTime, length_ms: u64, effects: &mut Effects) {
-        let noise = words.is_some_and(|words| words.is_empty() || is_backchannel(words));
+        let noise = words.is_some_and(|words| self.is_no_interruption(words, effects));
         self.ear.probe = if noise { Probe::Noise { length_ms } } else { Probe::None };
         if !noise && self.may_interrupt() {
             self.interrupt(since, effects);
         }
+    }
+
+    /// Words over the agent that do not stop it: none, a listening noise, its own voice, or fewer than it takes.
+    fn is_no_interruption(&self, words: &str, effects: &mut Effects) -> bool {
+        let words_min = usize::try_from(self.setup.agent.turn_taking.barge_in_words_min).unwrap_or(0);
+        if words.is_empty() || is_backchannel(words) || words.split_whitespace().count() < words_min {
+            return true;
+        }
+        let echo = self.is_echo(words);
+        if echo {
+            effects.push(Effect::Note(Note::Echo));
+        }
+        echo
+    }
+
+    fn is_echo(&self, words: &str) -> bool {
+        if !self.setup.agent.turn_taking.echo_guard {
+            return false;
+        }
+        // Judged sentence by sentence: part of a question may be its answer.
+        let saying: Vec<String> = self.mouth.saying(self.now).into_iter().flat_map(sentences).collect();
+        language::echo::is_echo(words, &saying.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn voice_ended(&mut self, at: CallTime, effects: &mut Effects) {
@@ -113,7 +163,8 @@ impl Call {
         let transcribe = self.work();
         effects.push(Effect::Transcribe { work: transcribe });
         let asked_at = self.now;
-        let pause = Pause { began, ended, transcribe, score_work: None, asked_at, text: None, score: Score::Waiting };
+        let (score, verdict) = (Score::Waiting, Verdict::Open);
+        let pause = Pause { began, ended, transcribe, score_work: None, asked_at, text: None, score, verdict };
         self.ear.state = EarState::Paused(pause);
     }
 
@@ -147,7 +198,7 @@ impl Call {
     }
 
     /// The caller speaks over the agent: stop, and remember only what was heard.
-    fn interrupt(&mut self, voice_began: CallTime, effects: &mut Effects) {
+    pub(crate) fn interrupt(&mut self, voice_began: CallTime, effects: &mut Effects) {
         self.cancel_thinking(effects);
         self.mouth.begin_clearing(self.now);
         effects.push(Effect::ClearPlayback);
@@ -158,18 +209,20 @@ impl Call {
     pub(crate) fn playback_cleared(&mut self, heard: &[HeardSpeech], effects: &mut Effects) {
         let lookup = |speech| heard.iter().find(|h| h.speech == speech).copied();
         let asked = self.mouth.is_clearing();
-        let Some(said) = self.mouth.cut(lookup, self.now) else { return };
-        let interrupted = !said.rest.is_empty();
-        self.interrupted_rest = said.rest.clone();
-        self.agent_turn(said, interrupted, effects);
+        // Nothing was said when only keys were pressed.
+        if let Some(said) = self.mouth.cut(lookup, self.now) {
+            let interrupted = !said.rest.is_empty();
+            self.interrupted_rest = said.rest.clone();
+            self.agent_turn(said, interrupted, effects);
+        }
         self.quiet_since = self.now;
         if !asked {
             // Told before the call ends: nothing is answered any more.
             return;
         }
-        if let Some((words, reason)) = self.goodbye_when_cleared.take() {
+        if let Some((words, reason, within_ms)) = self.goodbye_when_cleared.take() {
             self.interrupted_rest.clear();
-            self.say_goodbye(words, reason, effects);
+            self.say_goodbye_within(&words, reason, within_ms, effects);
             return;
         }
         self.take_pending_turn(effects);
@@ -213,8 +266,49 @@ impl Call {
         let words = words.trim();
         let words = words[..words.floor_char_boundary(model::limits::TURN_TEXT_BYTES_MAX)].to_owned();
         pause.text = Some(Text { words, at: now });
+        self.words_known(effects);
+    }
+
+    /// The words of an utterance are there.
+    fn words_known(&mut self, effects: &mut Effects) {
         self.consider_noise(effects);
         self.ask_for_score(effects);
+        self.consider_eager(effects);
+    }
+
+    /// The transcriber takes the utterance for finished.
+    pub(crate) fn utterance_ended(&mut self, sure: bool, effects: &mut Effects) {
+        let verdict = if sure { Verdict::Ended } else { Verdict::Likely };
+        let decides = sure && self.setup.agent.turn_taking.end_of_turn == EndOfTurn::Transcriber;
+        let words = self.ear.partial.clone();
+        let now = self.now;
+        match &mut self.ear.state {
+            EarState::Quiet => return,
+            EarState::Hearing { began, until } => {
+                if !decides || words.is_empty() {
+                    return;
+                }
+                // Its words are its own; nobody has to be asked for them, and the detector is not waited for.
+                let (began, ended) = (*began, *until);
+                let transcribe = self.work();
+                self.ear.probe = Probe::None;
+                self.ear.cut_at = Some(ended);
+                let (text, score) = (Some(Text { words, at: now }), Score::Unknown);
+                let pause = Pause { began, ended, transcribe, score_work: None, asked_at: now, text, score, verdict };
+                self.ear.state = EarState::Paused(pause);
+            }
+            EarState::Paused(pause) => {
+                pause.verdict = pause.verdict.max(verdict);
+                if decides && pause.text.is_none() && !words.is_empty() {
+                    effects.push(Effect::Cancel { work: pause.transcribe });
+                    pause.text = Some(Text { words, at: now });
+                } else if pause.text.is_some() {
+                    self.consider_eager(effects);
+                    return;
+                }
+            }
+        }
+        self.words_known(effects);
     }
 
     /// Words that leave open whether the caller has finished: the sound may tell.
@@ -224,7 +318,13 @@ impl Call {
         }
         let EarState::Paused(Pause { text: Some(text), score_work: None, .. }) = &self.ear.state else { return };
         let whole = self.with_carried(&text.words);
-        if self.mind.completeness(&whole) != Completeness::Unknown || language::tail::is_dangling(&whole) {
+        let open = self.mind.completeness(&whole) == Completeness::Unknown;
+        let wanted = match self.setup.agent.turn_taking.end_of_turn {
+            EndOfTurn::Auto => open && !language::tail::is_dangling(&whole),
+            EndOfTurn::Model => open,
+            EndOfTurn::Silence | EndOfTurn::Transcriber => false,
+        };
+        if !wanted {
             return;
         }
         let work = self.work();
@@ -262,10 +362,14 @@ impl Call {
         let words = text.words.clone();
         let speaking = self.mouth.is_busy() || self.mind.tool_started();
         let stopped = !self.interrupted_rest.is_empty();
-        let noise = words.is_empty() || ((speaking || stopped) && is_backchannel(&words));
+        let echo = !words.is_empty() && self.is_echo(&words);
+        let listens = (speaking || stopped) && !self.answers_the_end(pause.began) && is_backchannel(&words);
+        let noise = echo || words.is_empty() || listens;
         if noise && self.ear.carried.is_none() {
             let rest = std::mem::take(&mut self.interrupted_rest);
-            if !words.is_empty() || stopped {
+            if echo {
+                effects.push(Effect::Note(Note::Echo));
+            } else if !words.is_empty() || stopped {
                 effects.push(Effect::Note(Note::Backchannel { text: words, resumed: stopped }));
             }
             self.forget_utterance(effects);
@@ -273,26 +377,37 @@ impl Call {
         }
     }
 
-    pub(crate) fn scored(&mut self, work: WorkId, probability: Option<f32>) {
+    /// «Yes» that begins while the last word of a question is still being said is its answer, and no listening noise.
+    fn answers_the_end(&self, began: CallTime) -> bool {
+        !self.mind.is_busy()
+            && self.mouth.saying(self.now).last().is_some_and(|said| said.trim_end().ends_with('?'))
+            && self.mouth.ends_at().is_some_and(|end| began + ANSWERS_BEFORE_END_MS >= end)
+    }
+
+    pub(crate) fn scored(&mut self, work: WorkId, probability: Option<f32>, effects: &mut Effects) {
         if let EarState::Paused(pause) = &mut self.ear.state
             && pause.score_work == Some(work)
         {
             pause.score = probability.map_or(Score::Unknown, Score::Known);
+            self.consider_eager(effects);
         }
     }
 
     fn forget_utterance(&mut self, effects: &mut Effects) {
+        self.drop_eager(effects);
         self.ear.state = EarState::Quiet;
+        self.ear.partial.clear();
         self.quiet_since = self.now;
         effects.push(Effect::DiscardUtterance);
     }
 
     /// When the pause ends the turn, as far as is known now.
-    fn turn_ends_at(&self, pause: &Pause) -> CallTime {
+    pub(crate) fn turn_ends_at(&self, pause: &Pause) -> CallTime {
         let Some(text) = &pause.text else { return pause.asked_at + TRANSCRIBE_DEADLINE_MS };
         let whole = self.with_carried(&text.words);
         let completeness = self.mind.completeness(&whole);
-        let needed = silence_needed(&whole, pause.score, completeness, &self.setup.agent.turn_taking);
+        let known = Known { text: &whole, score: pause.score, completeness, verdict: pause.verdict };
+        let needed = silence_needed(known, &self.setup.agent.turn_taking);
         let by_silence = pause.ended + needed;
         if pause.score_pending().is_some() {
             // Give the judgement of the sound a moment; it is on its way.
@@ -328,8 +443,12 @@ impl Call {
                 if let Probe::Asked { work, since, length_ms, due } = self.ear.probe
                     && self.now >= due
                 {
-                    effects.push(Effect::Cancel { work });
-                    self.probed(None, since, length_ms, effects);
+                    if !self.ear.streams {
+                        effects.push(Effect::Cancel { work });
+                    }
+                    // A click is over by now; whoever still makes a sound wants the floor.
+                    let goes_on = self.now.since(until) <= PROBE_FRESH_MS;
+                    self.probed((!goes_on).then_some(""), since, length_ms, effects);
                 }
                 if self.now >= began + UTTERANCE_MAX_MS {
                     self.ear.cut_at = Some(until);
@@ -362,6 +481,7 @@ impl Call {
             effects.push(Effect::Cancel { work });
         }
         effects.push(Effect::DiscardUtterance);
+        self.ear.partial.clear();
         self.quiet_since = self.now;
         if !text.is_empty() {
             self.turn_over(CallerTurn { text, began, ended: pause.ended, transcription_ms }, effects);
@@ -369,30 +489,39 @@ impl Call {
     }
 
     /// Answers a turn as soon as that is possible.
-    fn turn_over(&mut self, mut turn: CallerTurn, effects: &mut Effects) {
+    pub(crate) fn turn_over(&mut self, mut turn: CallerTurn, effects: &mut Effects) {
         if self.closing != Closing::Open || self.goodbye_when_cleared.is_some() {
             // Said over the goodbye: nobody answers it, but it was said.
             self.caller_turn(&turn.text, turn.began, turn.ended, effects);
+            return;
+        }
+        if self.hears_voicemail(&turn, effects) {
             return;
         }
         if !self.mouth.is_busy() && !self.mind.tool_started() {
             self.take_turn(&turn, effects);
             return;
         }
+        self.drop_eager(effects);
         // Short words over the agent, too short to stop it by length, but words all the same: «no», «stop».
-        if self.mouth.may_be_interrupted() {
+        // An answer to its last words waits for them.
+        if self.mouth.may_be_interrupted() && !self.answers_the_end(turn.began) {
             self.interrupt(turn.began, effects);
         }
         if let Some(earlier) = self.pending_turn.take() {
             turn = CallerTurn { text: format!("{} {}", earlier.text, turn.text), began: earlier.began, ..turn };
         }
         self.pending_turn = Some(turn);
+        self.words_instead_of_keys(effects);
     }
 
     /// Answers a turn. The mouth is empty.
     fn take_turn(&mut self, turn: &CallerTurn, effects: &mut Effects) {
         self.interrupted_rest.clear();
         self.reminders = 0;
+        self.fillers = 0;
+        self.tooling.new_turn();
+        self.follow_language(&turn.text, effects);
         self.last_caller_turn = Some(self.caller_turn(&turn.text, turn.began, turn.ended, effects));
         self.latency = Latency {
             end_of_turn_ms: Some(self.now.since(turn.ended)),
@@ -401,9 +530,35 @@ impl Call {
         };
         self.decided_at = Some(self.now);
         self.answered_voice_end = Some(turn.ended);
+        let eager = self.eager.take();
         self.cancel_thinking(effects);
+        self.eager = eager;
         let context = self.context();
         let step = self.mind.heard(&turn.text, &context);
-        self.perform(step, effects);
+        if !self.adopt_eager(&turn.text, effects) {
+            self.perform(step, effects);
+        }
     }
+
+    /// The conversation goes over to the language that the caller speaks, if the agent may.
+    fn follow_language(&mut self, text: &str, effects: &mut Effects) {
+        // A flow's sentences are written in its own language.
+        if !self.mind.is_model() || self.setup.agent.languages.is_empty() {
+            return;
+        }
+        let tag = self.ear.tag.take();
+        if let Some(tag) = self.language.heard(text, tag.as_deref()) {
+            let tag = tag.to_owned();
+            self.mind.phrases = crate::phrases::phrases(&tag);
+            effects.push(Effect::Note(Note::LanguageSwitched { tag: tag.clone() }));
+            effects.push(Effect::SetLanguage { tag });
+        }
+    }
+}
+
+fn sentences(text: &str) -> Vec<String> {
+    let mut cutter = SentenceCutter::new();
+    let mut sentences = cutter.push(text);
+    sentences.extend(cutter.finish());
+    sentences
 }

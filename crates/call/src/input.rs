@@ -13,7 +13,7 @@ pub enum Input {
     Connected,
     /// Voice activity of the caller.
     Voice(Voice),
-    /// Words so far, from a streaming transcriber. For people who watch.
+    /// Words so far, from a streaming transcriber.
     Partial {
         /// The text.
         text: String,
@@ -49,6 +49,24 @@ pub enum Input {
         /// The piece.
         text: String,
     },
+    /// The language model asks for a tool. It runs once the answer is complete.
+    ThoughtTool {
+        /// Which request.
+        work: WorkId,
+        /// The model's name of this call of the tool.
+        id: String,
+        /// Which tool.
+        name: String,
+        /// Its arguments, as the model wrote them: should be a JSON object.
+        arguments: String,
+    },
+    /// What an answer cost.
+    ThoughtUsed {
+        /// Which request.
+        work: WorkId,
+        /// Tokens, read and written.
+        tokens: u64,
+    },
     /// The language model has finished.
     ThoughtDone {
         /// Which request.
@@ -59,12 +77,22 @@ pub enum Input {
         /// Which request.
         work: WorkId,
     },
-    /// A tool has answered: values it returns, or what went wrong.
+    /// A tool has answered, or what went wrong.
     ToolFinished {
         /// Which request.
         work: WorkId,
         /// Its outcome.
-        outcome: Result<BTreeMap<String, String>, String>,
+        outcome: Result<ToolOutput, String>,
+    },
+    /// The transcriber's own judgement: the caller has finished.
+    UtteranceEnded {
+        /// False: likely; the caller may yet go on.
+        sure: bool,
+    },
+    /// The transcriber heard which language is spoken.
+    LanguageHeard {
+        /// BCP 47.
+        tag: String,
     },
     /// The first audio of a sentence went out to the carrier.
     SpeechStarted {
@@ -107,6 +135,15 @@ pub enum Input {
     },
     /// The time asked for by [`crate::Call::deadline`] has come.
     Tick,
+}
+
+/// What a tool gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolOutput {
+    /// What a language model reads.
+    pub text: String,
+    /// What a flow can use, by name.
+    pub values: BTreeMap<String, String>,
 }
 
 /// Voice activity, in the call's time.

@@ -13,32 +13,42 @@
 //! `tests/it/scenarios/`.
 
 mod answering;
+mod conversation;
+mod eager;
 mod ear;
 mod effect;
 mod ending;
 pub mod flow;
 mod hearing;
 mod input;
+mod keys;
 pub mod log;
+mod machine;
 mod mind;
 mod mouth;
 pub mod phrases;
 pub mod timing;
+mod tooling;
 mod turn;
 pub mod variables;
 
-pub use effect::{Effect, Effects, Message, Note, Stage};
-pub use input::{Command, HeardSpeech, Input, Voice};
+pub use effect::{Effect, Effects, Machine, Message, Note, ToolCall};
+pub use input::{Command, HeardSpeech, Input, ToolOutput, Voice};
 pub use mind::SetupError;
+pub use model::Stage;
 pub use mouth::SpeechId;
 
 use chrono::{NaiveDateTime, TimeDelta};
+use eager::Eager;
 use ear::Ear;
 use flow::FlowContext;
+use keys::Keys;
+use language::switch::LanguageSwitch;
 use mind::Mind;
-use model::{AgentConfig, CallTime, E164, EndedReason, Latency, TranscriptTurn, TurnRole};
+use model::{AgentConfig, CallDirection, CallTime, E164, EndedReason, Latency, TranscriptTurn, TurnRole};
 use mouth::{Mouth, Rest};
 use serde::{Deserialize, Serialize};
+use tooling::Tooling;
 
 /// Names a piece of work asked of a provider. Answers to work that is no longer wanted are recognised by it and
 /// dropped here, so that an interruption is no race.
@@ -58,6 +68,20 @@ pub struct CallSetup {
     /// What is known of this call beforehand.
     #[serde(default, skip_serializing_if = "variables::Variables::is_empty")]
     pub variables: variables::Variables,
+    /// Who called whom.
+    #[serde(default = "incoming")]
+    pub direction: CallDirection,
+    /// The carrier of this call can hand the caller to a person.
+    #[serde(default = "yes")]
+    pub can_transfer: bool,
+}
+
+const fn incoming() -> CallDirection {
+    CallDirection::Incoming
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What the call is doing, for people who watch.
@@ -118,8 +142,21 @@ pub struct Call {
     interrupted_rest: Vec<Rest>,
     /// A turn that waits until the agent may answer it.
     pending_turn: Option<CallerTurn>,
-    /// Said as soon as the shell has stopped what is being said.
-    goodbye_when_cleared: Option<(&'static str, EndedReason)>,
+    /// Said as soon as the shell has stopped what is being said: the words, why the call ends, within how many ms.
+    goodbye_when_cleared: Option<(String, EndedReason, u64)>,
+    /// Between which languages the conversation goes.
+    language: LanguageSwitch,
+    /// Tools that the language model asked for.
+    tooling: Tooling,
+    /// An answer begun before it is known that the caller has finished.
+    eager: Option<Eager>,
+    /// Keys typed without being asked for.
+    keys: Keys,
+    /// Words that bridged this answer, and all of them.
+    fillers: u32,
+    fillers_said: u32,
+    /// Tokens of the language model, read and written.
+    tokens_used: u64,
 }
 
 /// A finished turn of the caller.
@@ -146,7 +183,15 @@ impl Call {
     /// [`SetupError`] when the agent's flow cannot be read.
     pub fn new(setup: CallSetup) -> Result<Self, SetupError> {
         let mind = Mind::new(&setup.agent)?;
+        let language = LanguageSwitch::new(&setup.agent.language, &setup.agent.languages);
         Ok(Self {
+            language,
+            tooling: Tooling::default(),
+            eager: None,
+            keys: Keys::default(),
+            fillers: 0,
+            fillers_said: 0,
+            tokens_used: 0,
             setup,
             ear: Ear::default(),
             mind,
@@ -180,14 +225,23 @@ impl Call {
         match input {
             Input::Connected => self.begin(effects),
             Input::Voice(voice) => self.voice(voice, effects),
-            Input::Partial { .. } | Input::Dtmf { .. } => {}
+            Input::Partial { text } => self.partial(&text, effects),
+            Input::Dtmf { digit } => self.key(digit, effects),
             Input::Heard { work, text } => self.heard(work, Ok(text), effects),
             Input::TranscribeFailed { work } => self.heard(work, Err(()), effects),
-            Input::TurnScored { work, probability } => self.scored(work, Some(probability)),
-            Input::TurnScoreFailed { work } => self.scored(work, None),
-            Input::ThoughtText { work, text } => self.thought_text(work, &text, effects),
-            Input::ThoughtDone { work } => self.thought_done(work, effects),
-            Input::ThinkFailed { work } => self.think_failed(work, effects),
+            Input::UtteranceEnded { sure } => self.utterance_ended(sure, effects),
+            Input::LanguageHeard { tag } => self.ear.tag = Some(tag),
+            Input::TurnScored { work, probability } => self.scored(work, Some(probability), effects),
+            Input::TurnScoreFailed { work } => self.scored(work, None, effects),
+            input @ (Input::ThoughtText { work, .. }
+            | Input::ThoughtTool { work, .. }
+            | Input::ThoughtUsed { work, .. }
+            | Input::ThoughtDone { work }
+            | Input::ThinkFailed { work }) => {
+                if !self.keep_for_later(work, &input) {
+                    self.think_input(input, effects);
+                }
+            }
             Input::ToolFinished { work, outcome } => self.tool_finished(work, outcome, effects),
             Input::SpeechStarted { speech } => self.speech_started(speech),
             Input::SpeechSynthesized { speech, total_ms } => self.mouth.synthesized(speech, total_ms, self.now),
@@ -212,10 +266,30 @@ impl Call {
             Closing::Open => Some(CallTime::ZERO + self.setup.agent.max_duration_s.saturating_mul(1_000)),
             Closing::Done => None,
         };
-        [closing, self.ear_deadline(), self.mind.deadline(), self.mouth.deadline(), self.silence_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let conversation = [self.ear_deadline(), self.mind.deadline(), self.mouth.deadline(), self.silence_deadline()];
+        let waits = [closing, self.filler_deadline(), self.keys.deadline()];
+        conversation.into_iter().chain(waits).flatten().min()
+    }
+
+    /// The language in force, BCP 47.
+    #[must_use]
+    pub fn language(&self) -> &str {
+        self.language.current()
+    }
+
+    /// Something of a language model's answer that is wanted.
+    fn think_input(&mut self, input: Input, effects: &mut Effects) {
+        match input {
+            Input::ThoughtText { work, text } => self.thought_text(work, &text, effects),
+            Input::ThoughtTool { work, id, name, arguments } => {
+                self.thought_tool(work, ToolCall { id, name, arguments });
+            }
+            Input::ThoughtUsed { tokens, .. } => self.thought_used(tokens),
+            Input::ThoughtDone { work } => self.thought_done(work, effects),
+            Input::ThinkFailed { work } => self.think_failed(work, effects),
+            // Not of an answer.
+            _ => {}
+        }
     }
 
     /// What the call is doing.
@@ -256,7 +330,9 @@ impl Call {
             return;
         }
         self.pass_ear_time(effects);
+        self.pass_keys(effects);
         self.pass_mind_time(effects);
+        self.pass_filler(effects);
         self.pass_mouth_time(effects);
         self.pass_silence(effects);
         self.pass_closing_time(effects);

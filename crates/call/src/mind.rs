@@ -1,13 +1,12 @@
 //! The mind: what decides the answers. A flow (a graph of steps) or a language model; both are asked the same way.
 
-use crate::WorkId;
-use crate::effect::Message;
+use crate::conversation::Conversation;
+use crate::effect::{Message, ToolCall};
 use crate::flow::{Completeness, Flow, FlowContext, FlowRun, FlowStep, Line, Then};
 use crate::phrases::{Phrases, phrases};
-use crate::timing::MESSAGES_MAX;
+use crate::{SpeechId, ToolOutput, WorkId};
 use language::sentence::SentenceCutter;
-use model::{AgentConfig, Brain, CallTime, TurnRole};
-use std::collections::{BTreeMap, VecDeque};
+use model::{AgentConfig, Brain, CallTime};
 
 /// The agent cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +29,41 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) enum Busy {
     /// A language model makes an answer.
-    Thinking { work: WorkId, due: CallTime, cutter: Box<SentenceCutter>, spoken: bool },
+    Thinking(Thinking),
     /// A tool runs.
     Tool { work: WorkId, due: CallTime },
+    /// The caller types digits for a tool.
+    Keys(Collecting),
+}
+
+/// An answer under way.
+#[derive(Debug)]
+pub(crate) struct Thinking {
+    pub(crate) work: WorkId,
+    pub(crate) due: CallTime,
+    pub(crate) cutter: Box<SentenceCutter>,
+    /// Something of it was given to be said.
+    pub(crate) spoken: bool,
+    /// Tools it asked for so far.
+    pub(crate) asked: Vec<ToolCall>,
+    /// Of a model that speaks by itself: the answer as one sentence.
+    pub(crate) speech: Option<SpeechId>,
+}
+
+/// Digits that a tool waits for.
+#[derive(Debug)]
+pub(crate) struct Collecting {
+    pub(crate) digits: String,
+    pub(crate) digits_max: usize,
+    pub(crate) finish_key: char,
+    pub(crate) timeout_ms: u64,
+    pub(crate) due: CallTime,
 }
 
 #[derive(Debug)]
 enum Kind {
     Flow { run: Box<FlowRun>, before: Option<Box<FlowRun>> },
-    Model { greeting: String, history: VecDeque<Message>, before: Option<VecDeque<Message>> },
+    Model { greeting: String, speaks: bool, told: Conversation, before: Option<Conversation> },
 }
 
 /// See the module.
@@ -57,9 +82,10 @@ impl Mind {
                 let flow = Flow::parse(text).map_err(|error| SetupError::Flow(error.to_string()))?;
                 Kind::Flow { run: Box::new(FlowRun::new(flow)), before: None }
             }
-            Brain::LanguageModel(_) => {
+            Brain::LanguageModel(_) | Brain::SpeechModel(_) => {
                 let greeting = agent.greeting.clone().unwrap_or_else(|| phrases.greeting.to_owned());
-                Kind::Model { greeting, history: VecDeque::new(), before: None }
+                let speaks = matches!(agent.brain, Brain::SpeechModel(_));
+                Kind::Model { greeting, speaks, told: Conversation::default(), before: None }
             }
         };
         Ok(Self { kind, busy: None, phrases })
@@ -71,12 +97,47 @@ impl Mind {
 
     /// A tool runs: it may already have changed something, so its turn cannot be taken back.
     pub(crate) fn tool_started(&self) -> bool {
-        matches!(self.busy, Some(Busy::Tool { .. }))
+        matches!(self.busy, Some(Busy::Tool { .. } | Busy::Keys(_)))
+    }
+
+    pub(crate) fn is_thinking(&self) -> bool {
+        matches!(self.busy, Some(Busy::Thinking(_)))
+    }
+
+    /// A language model decides the answers.
+    pub(crate) const fn is_model(&self) -> bool {
+        matches!(self.kind, Kind::Model { .. })
+    }
+
+    /// The model speaks by itself.
+    pub(crate) const fn speaks(&self) -> bool {
+        matches!(self.kind, Kind::Model { speaks: true, .. })
+    }
+
+    /// The conversation so far; of a flow, nothing.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        match &self.kind {
+            Kind::Flow { .. } => Vec::new(),
+            Kind::Model { told, .. } => told.messages(),
+        }
+    }
+
+    /// Tools that a model asked for have run.
+    pub(crate) fn tools_ran(&mut self, done: &[(ToolCall, String)]) {
+        match &mut self.kind {
+            Kind::Flow { .. } => {}
+            Kind::Model { told, before, .. } => {
+                *before = None;
+                told.tools(done);
+            }
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<CallTime> {
         match self.busy.as_ref()? {
-            Busy::Thinking { due, .. } | Busy::Tool { due, .. } => Some(*due),
+            Busy::Thinking(Thinking { due, .. }) | Busy::Tool { due, .. } | Busy::Keys(Collecting { due, .. }) => {
+                Some(*due)
+            }
         }
     }
 
@@ -84,12 +145,21 @@ impl Mind {
         match &mut self.kind {
             Kind::Flow { run, .. } => {
                 let mut step = run.begin(context);
+                if let Some(notice) = &agent.notice {
+                    step.say.insert(0, Line { text: notice.clone(), interruptible: false });
+                }
                 if let Some(greeting) = &agent.greeting {
                     step.say.insert(0, Line { text: greeting.clone(), interruptible: true });
                 }
                 Step::Answer(step)
             }
-            Kind::Model { greeting, .. } => Step::Answer(say(greeting.clone(), Then::Listen)),
+            Kind::Model { greeting, .. } => {
+                let mut step = say(greeting.clone(), Then::Listen);
+                if let Some(notice) = &agent.notice {
+                    step.say.push(Line { text: notice.clone(), interruptible: false });
+                }
+                Step::Answer(step)
+            }
         }
     }
 
@@ -100,10 +170,10 @@ impl Mind {
                 *before = Some(run.clone());
                 Step::Answer(run.heard(text, context))
             }
-            Kind::Model { history, before, .. } => {
-                *before = Some(history.clone());
-                remember(history, TurnRole::Caller, text);
-                Step::Ask(history.iter().cloned().collect())
+            Kind::Model { told, before, .. } => {
+                *before = Some(told.clone());
+                told.caller(text);
+                Step::Ask(told.messages())
             }
         }
     }
@@ -116,9 +186,9 @@ impl Mind {
                     *run = earlier;
                 }
             }
-            Kind::Model { history, before, .. } => {
+            Kind::Model { told, before, .. } => {
                 if let Some(earlier) = before.take() {
-                    *history = earlier;
+                    *told = earlier;
                 }
             }
         }
@@ -128,40 +198,38 @@ impl Mind {
     pub(crate) fn agent_heard(&mut self, text: &str) {
         match &mut self.kind {
             Kind::Flow { before, .. } => *before = None,
-            Kind::Model { history, before, .. } => {
+            Kind::Model { told, before, .. } => {
                 *before = None;
-                remember(history, TurnRole::Agent, text);
+                told.agent(text);
             }
         }
     }
 
-    pub(crate) fn tool_finished(
-        &mut self,
-        outcome: Result<BTreeMap<String, String>, String>,
-        context: &FlowContext,
-    ) -> Step {
+    /// A tool of a flow has answered.
+    pub(crate) fn tool_finished(&mut self, outcome: Result<ToolOutput, String>, context: &FlowContext) -> Step {
         match &mut self.kind {
             Kind::Flow { run, before } => {
                 *before = None;
-                Step::Answer(run.tool_finished(outcome, context))
+                Step::Answer(run.tool_finished(outcome.map(|output| output.values), context))
             }
-            Kind::Model { .. } => Step::Answer(say(self.phrases.apology.to_owned(), Then::Listen)),
+            // Tools of a model go through `tooling`.
+            Kind::Model { told, .. } => Step::Ask(told.messages()),
         }
     }
 
-    pub(crate) fn reminder(&mut self) -> String {
+    /// What a silent caller is told, by the flow.
+    pub(crate) fn reminder(&mut self) -> Option<String> {
         match &mut self.kind {
             Kind::Flow { run, .. } => run.silence(),
             Kind::Model { .. } => None,
         }
-        .unwrap_or_else(|| self.phrases.reminder.to_owned())
     }
 
-    /// Said when silence ends the call.
-    pub(crate) fn goodbye(&self) -> String {
+    /// Said when silence ends the call, by the flow.
+    pub(crate) fn goodbye(&self) -> Option<String> {
         match &self.kind {
-            Kind::Flow { run, .. } => run.goodbye(),
-            Kind::Model { .. } => self.phrases.goodbye_silence.to_owned(),
+            Kind::Flow { run, .. } => Some(run.goodbye()),
+            Kind::Model { .. } => None,
         }
     }
 
@@ -183,20 +251,4 @@ impl Mind {
 
 pub(crate) fn say(text: String, then: Then) -> FlowStep {
     FlowStep { say: vec![Line { text, interruptible: true }], then }
-}
-
-fn remember(history: &mut VecDeque<Message>, role: TurnRole, text: &str) {
-    if text.is_empty() {
-        return;
-    }
-    // Two parts of one side are one message: models expect the roles to alternate.
-    if let Some(last) = history.back_mut().filter(|last| last.role == role) {
-        last.text.push(' ');
-        last.text.push_str(text);
-    } else {
-        history.push_back(Message { role, text: text.to_owned() });
-    }
-    while history.len() > MESSAGES_MAX {
-        history.pop_front();
-    }
 }

@@ -1,7 +1,7 @@
 //! The mouth: what is being said, and how much of it was heard.
 
 use crate::HeardSpeech;
-use crate::timing::{CLEAR_DEADLINE_MS, MARK_GRACE_MS, SENTENCES_MAX, SPEAK_DEADLINE_MS};
+use crate::timing::{CLEAR_DEADLINE_MS, ECHO_WITHIN_MS, MARK_GRACE_MS, SENTENCES_MAX, SPEAK_DEADLINE_MS};
 use model::CallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -17,6 +17,8 @@ pub(crate) struct Sentence {
     pub(crate) speech: SpeechId,
     pub(crate) text: String,
     pub(crate) interruptible: bool,
+    /// It only bridges a wait: no beginning of an answer.
+    pub(crate) filler: bool,
     pub(crate) asked_at: CallTime,
     pub(crate) started_at: Option<CallTime>,
     pub(crate) total_ms: Option<u64>,
@@ -29,6 +31,10 @@ pub(crate) struct Mouth {
     /// Sentences of this turn that the caller has heard to the end.
     heard: Vec<String>,
     turn_started: Option<CallTime>,
+    /// The first sound of the answer itself went out.
+    answer_started: bool,
+    /// The last sentence that was heard to its end: its echo may still come.
+    last_heard: String,
     /// Since when playback is being cleared: the shell has not yet said how far it was heard.
     clearing: Option<CallTime>,
     last_played: CallTime,
@@ -74,14 +80,46 @@ impl Mouth {
         self.queue.push_back(sentence);
     }
 
+    /// True when it is the first sound of the answer.
     pub(crate) fn started(&mut self, speech: SpeechId, now: CallTime) -> bool {
-        let first = self.turn_started.is_none();
-        if let Some(sentence) = self.queue.iter_mut().find(|s| s.speech == speech && s.started_at.is_none()) {
-            sentence.started_at = Some(now);
-            self.turn_started.get_or_insert(now);
-            return first;
+        let Some(sentence) = self.queue.iter_mut().find(|s| s.speech == speech && s.started_at.is_none()) else {
+            return false;
+        };
+        sentence.started_at = Some(now);
+        self.turn_started.get_or_insert(now);
+        let first = !self.answer_started && !sentence.filler;
+        self.answer_started |= first;
+        first
+    }
+
+    /// More words of a sentence whose sound comes from a model that speaks by itself.
+    pub(crate) fn append(&mut self, speech: SpeechId, text: &str) {
+        if let Some(sentence) = self.queue.iter_mut().find(|s| s.speech == speech) {
+            let room = model::limits::TURN_TEXT_BYTES_MAX.saturating_sub(sentence.text.len());
+            sentence.text.push_str(&text[..text.floor_char_boundary(room)]);
         }
-        false
+    }
+
+    /// When the last sentence of the turn will have been heard, once that is known.
+    pub(crate) fn ends_at(&self) -> Option<CallTime> {
+        match self.queue.iter().collect::<Vec<_>>().as_slice() {
+            [last] => Some(last.started_at? + last.total_ms?),
+            _ => None,
+        }
+    }
+
+    /// What is being said now, and what was just said.
+    pub(crate) fn saying(&self, now: CallTime) -> Vec<&str> {
+        let recent = now.since(self.last_played) <= ECHO_WITHIN_MS && !self.last_heard.is_empty();
+        let spoken = self.queue.iter().filter(|s| s.started_at.is_some()).map(|s| s.text.as_str());
+        recent.then_some(self.last_heard.as_str()).into_iter().chain(spoken).collect()
+    }
+
+    /// What was said in this turn so far, heard or on its way.
+    pub(crate) fn words_so_far(&self) -> String {
+        let parts: Vec<&str> =
+            self.heard.iter().map(String::as_str).chain(self.queue.iter().map(|s| s.text.as_str())).collect();
+        parts.join(" ").trim().to_owned()
     }
 
     pub(crate) fn synthesized(&mut self, speech: SpeechId, total_ms: u64, now: CallTime) {
@@ -98,10 +136,17 @@ impl Mouth {
     pub(crate) fn played(&mut self, speech: SpeechId, now: CallTime) -> bool {
         let Some(at) = self.queue.iter().position(|s| s.speech == speech) else { return false };
         for sentence in self.queue.drain(..=at) {
-            self.heard.push(sentence.text);
+            self.last_heard.clone_from(&sentence.text);
+            if !sentence.text.is_empty() {
+                self.heard.push(sentence.text);
+            }
         }
         self.last_played = now;
-        self.turn_started.get_or_insert(now);
+        if self.queue.is_empty() && self.heard.is_empty() {
+            self.turn_started = None;
+        } else {
+            self.turn_started.get_or_insert(now);
+        }
         true
     }
 
@@ -130,6 +175,7 @@ impl Mouth {
         self.queue.clear();
         self.heard.clear();
         self.turn_started = None;
+        self.answer_started = false;
         self.clearing = None;
     }
 
@@ -141,10 +187,12 @@ impl Mouth {
     /// Ends the turn: `heard` says how far each unfinished sentence was heard.
     pub(crate) fn cut(&mut self, heard: impl Fn(SpeechId) -> Option<HeardSpeech>, now: CallTime) -> Option<Said> {
         self.clearing = None;
+        self.answer_started = false;
         if self.queue.is_empty() && self.heard.is_empty() {
             self.turn_started = None;
             return None;
         }
+        self.last_played = now;
         let mut parts = std::mem::take(&mut self.heard);
         let mut intended = parts.clone();
         let mut rest = Vec::new();
@@ -155,12 +203,20 @@ impl Mouth {
             });
             let (before, after) = sentence.text.split_at(cut);
             if !before.trim().is_empty() {
+                before.trim().clone_into(&mut self.last_heard);
                 parts.push(before.trim().to_owned());
             }
             if !after.trim().is_empty() {
                 rest.push(Rest { text: after.trim().to_owned(), interruptible: sentence.interruptible });
             }
-            intended.push(sentence.text);
+            if !sentence.text.is_empty() {
+                intended.push(sentence.text);
+            }
+        }
+        if intended.is_empty() {
+            // Only tones of keys: nothing was said.
+            self.turn_started = None;
+            return None;
         }
         let started = self.turn_started.take().unwrap_or(now);
         Some(Said { heard: parts.join(" "), intended: intended.join(" "), rest, started })

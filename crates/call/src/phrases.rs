@@ -7,6 +7,16 @@ pub struct Phrases {
     pub greeting: &'static str,
     /// The words were not understood (a failure of ours).
     pub say_again: &'static str,
+    /// An answer could not be made (a failure of ours).
+    pub trouble: &'static str,
+    /// While an answer takes long, one after the other.
+    pub fillers: [&'static str; 2],
+    /// Before a call ends that has done what it was for.
+    pub goodbye: &'static str,
+    /// Before a caller is handed to a person.
+    pub transfer: &'static str,
+    /// Before digits are typed.
+    pub keys: &'static str,
     /// It failed for good.
     pub apology: &'static str,
     /// Nobody speaks.
@@ -22,6 +32,11 @@ pub struct Phrases {
 const ENGLISH: Phrases = Phrases {
     greeting: "Hello. How can I help you?",
     say_again: "Sorry, I did not catch that. Could you say it again, please?",
+    trouble: "Sorry, I am having a little trouble answering. Could you say that again, please?",
+    fillers: ["One moment, please.", "Thank you for waiting, I am still on it."],
+    goodbye: "Thank you for calling. Goodbye.",
+    transfer: "One moment, I am connecting you.",
+    keys: "Please type it on your phone, and press hash at the end.",
     apology: "I am sorry, I cannot continue right now. Please call again a little later. Goodbye.",
     reminder: "Are you still there?",
     goodbye_silence: "I cannot hear you. Please call again. Goodbye.",
@@ -32,6 +47,11 @@ const ENGLISH: Phrases = Phrases {
 const HINDI: Phrases = Phrases {
     greeting: "नमस्ते। मैं आपकी क्या मदद कर सकती हूँ?",
     say_again: "माफ़ कीजिए, मैं सुन नहीं पाई। क्या आप फिर से कहेंगे?",
+    trouble: "माफ़ कीजिए, मुझे जवाब देने में थोड़ी दिक्कत हो रही है। क्या आप फिर से कहेंगे?",
+    fillers: ["एक क्षण रुकिए।", "रुकने के लिए धन्यवाद, मैं अभी देख रही हूँ।"],
+    goodbye: "कॉल करने के लिए धन्यवाद। नमस्ते।",
+    transfer: "एक क्षण, मैं आपको जोड़ रही हूँ।",
+    keys: "कृपया अपने फ़ोन पर टाइप करें, और अंत में हैश दबाएँ।",
     apology: "माफ़ कीजिए, अभी मैं बात आगे नहीं बढ़ा सकती। कृपया थोड़ी देर बाद फिर कॉल करें। नमस्ते।",
     reminder: "क्या आप लाइन पर हैं?",
     goodbye_silence: "मुझे आपकी आवाज़ नहीं आ रही है। कृपया फिर कॉल करें। नमस्ते।",

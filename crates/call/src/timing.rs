@@ -6,8 +6,9 @@ pub const TRANSCRIBE_DEADLINE_MS: u64 = 4_000;
 /// The turn model's judgement, asked for once the words are there, is waited for this long (it computes for about
 /// 0.1 s); then silence and words decide alone.
 pub const SCORE_GRACE_MS: u64 = 250;
-/// The first words of a language model's answer.
-pub const THINK_DEADLINE_MS: u64 = 6_000;
+/// The first words of a language model's answer, with all its fallbacks: three, each given some three seconds. The
+/// caller hears a few words meanwhile.
+pub const THINK_DEADLINE_MS: u64 = 9_000;
 /// Between two pieces of an answer that has begun.
 pub const THINK_IDLE_MS: u64 = 4_000;
 /// A tool's answer: two tries of a slow booking system.
@@ -50,3 +51,32 @@ pub const TURN_FINISHED_MIN: f32 = 0.5;
 pub const SENTENCES_MAX: usize = 100;
 /// Most messages sent to a language model: the last ones; a phone call has no use for more.
 pub const MESSAGES_MAX: usize = 60;
+/// Words that bridge one slow answer. A third time would be a lie.
+pub const FILLERS_MAX: u32 = 2;
+/// Times that a model may ask for tools before it answers a turn. A look-up, a booking, and slack; more is a loop.
+pub const TOOL_ROUNDS_MAX: u32 = 5;
+/// Tools that one answer may ask for at once.
+pub const TOOLS_PER_ROUND_MAX: usize = 8;
+/// Tools that one call may run. A long booking needs ten.
+pub const TOOLS_PER_CALL_MAX: u32 = 60;
+/// Of what a tool gave back, what a model is shown, in bytes: tools have limits of their own below it.
+pub const TOOL_RESULT_BYTES_MAX: usize = 32 * 1024;
+/// Keys typed without being asked for are taken as a turn after this pause.
+pub const KEYS_PAUSE_MS: u64 = 2_000;
+/// Keys kept of one turn: a card number and some.
+pub const KEYS_MAX: usize = 32;
+/// Keys that an agent presses at once: a menu, an extension, an account.
+pub const KEYS_SENT_MAX: usize = 32;
+/// A machine that answers says so within this time: announcements of two languages, one after the other.
+pub const MACHINE_WITHIN_MS: u64 = 30_000;
+/// Sound that began a probe must still be going on when the probe is over, to be more than a click: a carrier's frame
+/// and some.
+pub const PROBE_FRESH_MS: u64 = 120;
+/// Our own voice comes back over a line with this much delay at most.
+pub const ECHO_WITHIN_MS: u64 = 1_500;
+/// An answer is not begun early to gain less than this.
+pub const EAGER_GAIN_MIN_MS: u64 = 60;
+/// Pieces of an answer that was begun early and is not wanted yet.
+pub const EAGER_PIECES_MAX: usize = 256;
+/// Callers answer a question before its last word is over, by this much.
+pub const ANSWERS_BEFORE_END_MS: u64 = 700;

@@ -27,8 +27,12 @@ pub fn fill_agent(agent: &mut AgentConfig, variables: &Variables) {
     if let Some(greeting) = &mut agent.greeting {
         *greeting = fill(greeting, variables);
     }
+    for text in [&mut agent.notice, &mut agent.voicemail.message, &mut agent.silence.goodbye].into_iter().flatten() {
+        *text = fill(text, variables);
+    }
     match &mut agent.brain {
         Brain::LanguageModel(model) => model.system_prompt = fill(&model.system_prompt, variables),
+        Brain::SpeechModel(model) => model.system_prompt = fill(&model.system_prompt, variables),
         Brain::Flow { .. } => {}
     }
 }

@@ -3,7 +3,6 @@
 use crate::config::{Config, ConfigError};
 use crate::{commands, logging, terminal};
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// An AI phone agent in one binary.
@@ -47,14 +46,10 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Replay the input log of a call and compare every effect.
-    Replay {
-        /// The log: `data/calls/CALL.jsonl`.
-        file: PathBuf,
-        /// Print every input and its effects.
-        #[arg(long)]
-        verbose: bool,
-    },
+    /// Replay the input log of a call and compare every effect; or let another agent answer the same caller.
+    Replay(Box<commands::replay::Arguments>),
+    /// Play scripted test calls and compare them with what is expected.
+    TestAgent(Box<commands::test_agent::Arguments>),
     /// Say what this machine has and lacks.
     Doctor {
         /// Something of its own to look at.
@@ -76,8 +71,10 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
-    if let Command::Replay { file, verbose } = &command {
-        return commands::replay::run(file, *verbose);
+    if let Command::Replay(arguments) = &command
+        && let Some((file, verbose)) = arguments.plain()
+    {
+        return commands::replay::run(file, verbose);
     }
     if let Command::CheckConfig { list: true } = command {
         commands::check_config::list();
@@ -93,6 +90,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             | Command::Migrate { .. }
             | Command::Audit { .. }
             | Command::Keys { .. }
+            | Command::Replay(_)
+            | Command::TestAgent(_)
             | Command::Doctor { .. }
     );
     logging::start(&config, quiet);
@@ -115,7 +114,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Command::Doctor { about: Some(commands::doctor::About::Providers) } => {
                 commands::doctor_providers::run(&config).await
             }
-            Command::Replay { .. } => Ok(ExitCode::SUCCESS),
+            Command::Replay(arguments) => commands::replay::against(&config, *arguments).await,
+            Command::TestAgent(arguments) => commands::test_agent::run(&config, *arguments).await,
         }
     });
     // Threads of the built-in models may still compute; nobody waits for them.

@@ -1,11 +1,13 @@
 //! Settings: one typed struct, from environment variables and an optional TOML file with the same names in lower case.
 //! The only place that reads the environment. Everything that is wrong is reported at once.
 
+mod embedding;
 mod security;
 mod vendors;
 
+pub(crate) use embedding::EmbeddingModel;
 pub(crate) use security::Security;
-pub(crate) use vendors::{VendorSettings, Vendors};
+pub(crate) use vendors::Vendors;
 
 use providers::carrier_file::HOSTS_MAX;
 use providers::local::ModelPaths;
@@ -109,6 +111,13 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ),
     ("CALY_SPEECH_URL", "base address of an OpenAI-compatible speech service: makes the speaker «openai» available"),
     ("CALY_SPEECH_MODEL", "its model (tts-1)"),
+    ("CALY_PRICES", "a TOML file with prices of vendors that come before the built-in list: docs/analysis.md"),
+    (
+        "CALY_EMBEDDING_URL",
+        "base address of an OpenAI-compatible embedding service: documents are searched by meaning, too",
+    ),
+    ("CALY_EMBEDDING_MODEL", "its model"),
+    ("CALY_EMBEDDING_KEY", "its key, if it wants one"),
 ];
 
 /// The environment this runs in.
@@ -177,6 +186,10 @@ pub(crate) struct Config {
     pub speech_url: Option<String>,
     /// Its model.
     pub speech_model: String,
+    /// The operator's price table.
+    pub prices: Option<PathBuf>,
+    /// What makes vectors of documents.
+    pub embedding: Option<EmbeddingModel>,
 }
 
 /// Which database, and how many connections to it; none = the store's own defaults.
@@ -328,6 +341,8 @@ impl Config {
             model_urls: read.urls("CALY_MODEL_URLS"),
             speech_url: read.url("CALY_SPEECH_URL"),
             speech_model: read.text("CALY_SPEECH_MODEL").unwrap_or_else(|| "tts-1".to_owned()),
+            prices: read.text("CALY_PRICES").map(PathBuf::from),
+            embedding: read.embedding(),
             data_dir,
         };
         if config.audit_keep_days == Some(0) {

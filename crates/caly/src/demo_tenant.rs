@@ -3,7 +3,8 @@
 use crate::clock;
 use api::{Author, Problem, change_agent, connect_number, make_agent};
 use model::{
-    AgentConfig, Brain, CarrierKind, E164, LanguageModelConfig, SpeechConfig, TenantId, ToolConfig, TurnTaking,
+    AgentConfig, Analysis, Brain, CarrierKind, E164, Knowledge, LanguageModelConfig, Silence, SpeechConfig, TenantId,
+    ToolConfig, TurnTaking, Voicemail,
 };
 use std::collections::BTreeMap;
 use store::phone_numbers::NewPhoneNumber;
@@ -35,16 +36,27 @@ pub(crate) fn agent(flow: &str, model: Option<(&str, &str)>) -> AgentConfig {
                 model: model.to_owned(),
                 system_prompt: PROMPT.to_owned(),
                 temperature: TEMPERATURE,
+                fallbacks: Vec::new(),
+                hedge_after_ms: 0,
+                tokens_max: 0,
             }),
         ),
     };
     AgentConfig {
         language: "en-IN".to_owned(),
         greeting,
+        notice: None,
+        languages: Vec::new(),
         brain,
         speech: SpeechConfig::default(),
         turn_taking: TurnTaking::default(),
         tools: BTreeMap::from([("book_visit".to_owned(), ToolConfig::Record)]),
+        lookup: None,
+        voicemail: Voicemail::default(),
+        silence: Silence::default(),
+        ambience: None,
+        knowledge: Knowledge::default(),
+        analysis: Analysis::default(),
         max_duration_s: 300,
         record: true,
     }

@@ -2,9 +2,10 @@
 //! in this function. Stopping goes the other way.
 
 use crate::config::Config;
-use crate::{clock, edge, services};
+use crate::{clock, edge, knowledge, services};
 use anyhow::{Context, bail};
 use identity::Passwords;
+use jobs::prices::Prices;
 use jobs::{Runner, reconcile};
 use providers::http::Http;
 use providers::objects::Objects;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
 use store::calls::Owner;
-use switchboard::{Keeper, Settings, Switchboard};
+use switchboard::{Keeper, Settings, StoreRecall, Switchboard};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The keeper's last writes, and the runner's last jobs, are given this long when the node stops.
@@ -66,18 +68,29 @@ impl Node {
 
         let store = open_store(config).await?;
         let http = services::http()?;
-        let context = jobs_context(config, &store, &http)?;
+        let mut context = jobs_context(config, &store, &http)?;
+        let recall = Arc::new(StoreRecall::new(store.clone(), context.embedder.clone()));
         let loading = config.clone();
-        let loaded = tokio::task::spawn_blocking(move || services::load(&loading, &http, &progress))
+        let shared = services::Shared {
+            http,
+            store: store.clone(),
+            egress: context.egress.clone(),
+            targets: context.targets.clone(),
+            recall: Some(recall.clone()),
+            began: Instant::now(),
+        };
+        let loaded = tokio::task::spawn_blocking(move || services::load(&loading, shared, &progress))
             .await
             .context("loading the built-in models failed")??;
 
-        let transcribers = loaded.services.transcribers.keys().cloned().collect();
-        let speakers = loaded.services.speakers.keys().cloned().collect();
+        context.models = Some(loaded.services.models.clone());
         let started_at = clock::now();
         let owner = Owner { node: node.clone(), run: run_id()? };
         let run = owner.run;
-        let (keeper, keep) = Keeper::new(store.clone(), owner.clone());
+        let (keeper, keep) = {
+            let prices = context.prices.clone();
+            Keeper::new(store.clone(), owner.clone(), Arc::new(move |usage| prices.cost(usage)))
+        };
         let settings = Settings {
             node: node.clone(),
             spool_dir,
@@ -93,13 +106,12 @@ impl Node {
         let shared = edge::Shared {
             store: store.clone(),
             objects: context.objects.clone(),
+            recall,
             mailer: context.mailer.clone(),
             targets: context.targets.clone(),
             passwords: context.passwords.clone(),
             wake: context.wake.clone(),
             stopping: stopping.clone(),
-            transcribers,
-            speakers,
         };
         let app = edge::app(config, shared)?;
         let router = api::router(Arc::new(app), switchboard::router(board.clone(), clock::shared()));
@@ -158,13 +170,25 @@ fn jobs_context(config: &Config, store: &Store, http: &Http) -> anyhow::Result<j
         egress: services::egress(config, http)?,
         carrier_files: services::carrier_files(config, http, folder(&config.data_dir, "fetched")?)?,
         exotel: services::exotel(config, http)?,
+        models: None,
+        prices: prices(config)?.into(),
         targets: Targets::new(),
+        embedder: knowledge::embedder(config, http),
         media_url: media_url(&config.base_url()).into(),
         passwords: Passwords::new(),
         public_url: config.base_url().into(),
         audit_keep_days: config.audit_keep_days,
         wake: Arc::new(Notify::new()),
     })
+}
+
+/// The price table that comes with the program, and the operator's.
+fn prices(config: &Config) -> anyhow::Result<Prices> {
+    let prices = Prices::built_in()?;
+    let Some(path) = &config.prices else { return Ok(prices) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the price table {} cannot be read; see CALY_PRICES", path.display()))?;
+    prices.with(&text).with_context(|| format!("the price table {} cannot be used", path.display()))
 }
 
 /// Where carriers open media sockets: the same host, by `wss` where it is reached by `https`.

@@ -5,7 +5,7 @@ use crate::job::Context;
 use chrono::Duration as Span;
 use model::TenantId;
 use providers::objects::{ObjectError, ObjectKey, Stored};
-use providers::resilience::{OBJECTS, RetryPolicy, random01};
+use providers::resilience::{OBJECTS, RetryPolicy, Target, random01};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ pub(crate) enum Tried<E> {
 pub(crate) async fn attempts<T, E, Trying>(
     context: &Context,
     tenant: TenantId,
-    target: &'static str,
+    target: impl Into<Target>,
     policy: RetryPolicy,
     is_its_fault: impl Fn(&E) -> bool,
     mut once: impl FnMut() -> Trying,
@@ -34,7 +34,7 @@ pub(crate) async fn attempts<T, E, Trying>(
 where
     Trying: Future<Output = Result<T, E>>,
 {
-    let (targets, tenant, began) = (&context.targets, Some(tenant), Instant::now());
+    let (targets, tenant, target, began) = (&context.targets, Some(tenant), target.into(), Instant::now());
     for attempt in 1..=policy.attempts.max(1) {
         let now_ms = context.now_ms();
         if !targets.allow(tenant, target, now_ms) {
@@ -62,7 +62,7 @@ where
 }
 
 /// How long the dependency is left alone from now on.
-fn open_for(context: &Context, tenant: Option<TenantId>, target: &'static str) -> Span {
+fn open_for(context: &Context, tenant: Option<TenantId>, target: Target) -> Span {
     let wait_ms = context.targets.refused_for_ms(tenant, target, context.now_ms());
     Span::milliseconds(i64::try_from(wait_ms).unwrap_or(i64::MAX))
 }

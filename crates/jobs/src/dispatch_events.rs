@@ -19,6 +19,9 @@ const BATCHES_MAX: usize = 20;
 /// Longest body, bytes (the specification's advice).
 const BODY_BYTES_MAX: usize = 20_000;
 
+/// What is told of an analysis: nothing in words of a caller or a model.
+const ANALYSIS_FACTS: [&str; 5] = ["call_id", "analysis_state", "disposition", "succeeded", "cost"];
+
 /// Hands out what waits; how many messages.
 ///
 /// # Errors
@@ -85,7 +88,7 @@ fn body(kind: EventKind, at: DateTime<Utc>, data: &Map<String, Value>, call: Opt
     let mut full = data.clone();
     match kind {
         // What a call collected is what callers said: whoever may see it asks for it.
-        EventKind::CallAnalyzed => full.retain(|fact, _| fact == "call_id"),
+        EventKind::CallAnalyzed => full.retain(|fact, _| ANALYSIS_FACTS.contains(&fact.as_str())),
         EventKind::TranscriptUpdated => {
             full.retain(|fact, _| fact == "call_id" || fact == "turns");
             let last = full.get("turns").and_then(Value::as_u64).and_then(|turns| turns.checked_sub(1));
@@ -134,6 +137,10 @@ fn whole(call: &Call) -> Map<String, Value> {
         ("ended_reason", json!(call.ended_reason)),
         ("ended_at", json!(call.ended_at)),
         ("duration_ms", json!(call.duration_ms)),
+        (
+            "cost",
+            call.outcome.cost.map_or(Value::Null, |cost| json!({ "currency": cost.currency, "micros": cost.micros })),
+        ),
     ];
     facts.extend(end.into_iter().map(|(name, fact)| (name.to_owned(), fact)));
     facts

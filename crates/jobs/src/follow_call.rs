@@ -310,6 +310,7 @@ mod tests {
             dialed_at: Some(dialed_at),
             transfer_to: None,
             transferred_at: None,
+            outcome: store::call_records::Outcome::default(),
         }
     }
 

@@ -1,12 +1,15 @@
 //! What a job is.
 
+use crate::prices::Prices;
 use chrono::{DateTime, Duration, Utc};
 use identity::Passwords;
 use providers::carrier_file::CarrierFiles;
 use providers::egress::Egress;
 use providers::exotel::ExotelClient;
 use providers::mail::Mailer;
+use providers::models::Models;
 use providers::objects::Objects;
+use providers::recall::Embedder;
 use providers::resilience::Targets;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -34,8 +37,14 @@ pub struct Context {
     pub carrier_files: CarrierFiles,
     /// How Exotel is asked and told.
     pub exotel: ExotelClient,
+    /// Who is asked about calls that are over; none = nobody, and they wait.
+    pub models: Option<Arc<dyn Models>>,
+    /// What that costs.
+    pub prices: Arc<Prices>,
     /// Which of the tenants' dependencies fail, and what retries have come to.
     pub targets: Targets,
+    /// Makes vectors of documents, where one is set up.
+    pub embedder: Option<Arc<dyn Embedder>>,
     /// Where carriers open media sockets, `wss://host` without a slash at the end.
     pub media_url: Arc<str>,
     /// Hashes codes.

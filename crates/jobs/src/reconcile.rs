@@ -11,7 +11,8 @@ use store::call_ends::{self, Teller};
 use store::calls::{self, Call, Owner};
 use store::recordings::Recording;
 use store::{
-    SystemTx, Tx, audit, call_events, deliveries, idempotency, jobs, outbox, recordings, sessions, stream_tokens, turns,
+    SystemTx, Tx, audit, call_events, call_records, deliveries, idempotency, jobs, outbox, recordings, sessions,
+    stream_tokens, turns,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -147,6 +148,7 @@ async fn close_orphan(context: &Context, orphan: &Call, now: DateTime<Utc>) -> R
                 return Ok(());
             }
             call_ends::tell(tx, orphan.id, reason, duration_ms, Teller::system(Severity::Warning), now).await?;
+            call_records::after_end(tx, orphan.id, &data, now).await?;
             let recordings = recordings::of_call(tx, orphan.id).await?;
             for recording in recordings.iter().filter(|recording| recording.source == RecordingSource::Own) {
                 recordings::enqueue_storing(tx, recording.id, &recording.node, now).await?;

@@ -1,9 +1,11 @@
 //! The runner: claims due jobs for a while, runs a few at once, says how they went. A runner that dies loses its
 //! leases, and another takes its jobs.
 
+use crate::analyze_call::AnalyzeCall;
 use crate::errand;
 use crate::fetch_recording::{FetchRecording, ThisJob};
 use crate::follow_call::FollowCall;
+use crate::index_document::IndexDocument;
 use crate::job::{Context, Job, JobError};
 use crate::place_call::PlaceCall;
 use crate::store_recording::StoreRecording;
@@ -12,6 +14,7 @@ use providers::resilience::random01;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use store::call_records::ANALYSIS_QUEUE;
 use store::errands::{ERRAND_JOB, Errand};
 use store::jobs::{self, DEFAULT_QUEUE, JobState, QUICK_QUEUE};
 use tokio::sync::{Notify, Semaphore};
@@ -29,6 +32,8 @@ const FILES_AT_ONCE: usize = 4;
 /// Quick jobs at once, in places of their own. Each is a small request or two: a carrier that lets four orders hang for
 /// their 15 s leaves room for mails.
 const QUICK_AT_ONCE: usize = 8;
+/// Analyses of calls at once, in places of their own: each waits for a language model, a minute and a half at most.
+const ANALYSES_AT_ONCE: usize = 4;
 /// The database is asked for due jobs this often when there are none.
 const POLL: Duration = Duration::from_millis(1_000);
 /// Wait before the second attempt; it doubles with each.
@@ -43,7 +48,7 @@ pub struct Runner {
     owner: String,
     /// How leases of this node's processes begin.
     node_prefix: String,
-    lanes: [Lane; 2],
+    lanes: [Lane; 3],
     /// A job of a full lane has ended.
     room: Arc<Notify>,
     tracker: TaskTracker,
@@ -69,9 +74,10 @@ impl Runner {
     pub fn new(context: Context, node: &str, owner: String) -> Self {
         let quick = Lane::new(vec![QUICK_QUEUE.to_owned()], QUICK_AT_ONCE);
         let files = Lane::new(vec![DEFAULT_QUEUE.to_owned(), format!("node:{node}")], FILES_AT_ONCE);
+        let analyses = Lane::new(vec![ANALYSIS_QUEUE.to_owned()], ANALYSES_AT_ONCE);
         let node_prefix = format!("{node}/");
         let room = Arc::new(Notify::new());
-        Self { context, owner, node_prefix, lanes: [quick, files], room, tracker: TaskTracker::new() }
+        Self { context, owner, node_prefix, lanes: [quick, files, analyses], room, tracker: TaskTracker::new() }
     }
 
     /// Runs jobs until `stop`; those under way are finished.
@@ -230,8 +236,13 @@ async fn dispatch(context: &Context, job: jobs::Job) -> Result<(), JobError> {
             let this = ThisJob { id: job.id, created_at: job.created_at };
             parse::<FetchRecording>(job.payload)?.run(context, this).await
         }
+        AnalyzeCall::NAME => {
+            let this = ThisJob { id: job.id, created_at: job.created_at };
+            parse::<AnalyzeCall>(job.payload)?.run(context, this).await
+        }
         PlaceCall::NAME => run_as::<PlaceCall>(context, job.payload).await,
         FollowCall::NAME => run_as::<FollowCall>(context, job.payload).await,
+        IndexDocument::NAME => run_as::<IndexDocument>(context, job.payload).await,
         ERRAND_JOB => {
             let secret = job.secret.ok_or_else(|| JobError::Fail("the errand has no contents".to_owned()))?;
             let errand: Errand = serde_json::from_value(secret)

@@ -49,6 +49,23 @@ const NOISES: &[&str] = &[
     "yeah",
     "yep",
     "yup",
+    "alright",
+    "fine",
+    "sure",
+    "nice",
+    "great",
+    "oho",
+    "arey",
+    "arre",
+    "bilkul",
+    "बिल्कुल",
+    "बिलकुल",
+    "अरे",
+    "ओहो",
+    "हं",
+    "आह",
+    "हम्म्म",
+    "हुं",
     "हम्म",
     "हूं",
     "हां",
@@ -72,7 +89,15 @@ const PHRASES: &[&[&str]] = &[
     &["theek", "hai"],
     &["thik", "hai"],
     &["sahi", "hai"],
-    &["achha", "achha"],
+    &["sahi", "baat", "hai"],
+    &["achhi", "baat", "hai"],
+    &["sahi", "baat"],
+    &["all", "right"],
+    &["very", "good"],
+    &["teek", "hai"],
+    &["theek", "h"],
+    &["सही", "बात", "है"],
+    &["अच्छी", "बात", "है"],
     &["ठीक", "है"],
     &["सही", "है"],
     &["ठीक", "हैं"],
@@ -88,7 +113,10 @@ pub fn is_backchannel(text: &str) -> bool {
     }
     let mut rest: &[String] = &tokens;
     while !rest.is_empty() {
-        let phrase = PHRASES.iter().find(|p| rest.len() >= p.len() && rest.iter().zip(p.iter()).all(|(a, b)| a == b));
+        let phrase = PHRASES
+            .iter()
+            .filter(|p| rest.len() >= p.len() && rest.iter().zip(p.iter()).all(|(a, b)| a == b))
+            .max_by_key(|p| p.len());
         let taken = match phrase {
             Some(phrase) => phrase.len(),
             None if rest.first().is_some_and(|t| NOISES.contains(&t.as_str())) => 1,

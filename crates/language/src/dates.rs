@@ -61,6 +61,11 @@ pub const fn weekday(day: Weekday, tongue: Tongue) -> &'static str {
 pub fn year(year: i32, tongue: Tongue) -> String {
     let n = u64::from(year.unsigned_abs());
     let (century, rest) = (n / 100, n % 100);
+    // "उन्नीस सौ सैंतालीस", never "एक हज़ार नौ सौ".
+    if tongue == Tongue::Hindi && (1100..2000).contains(&n) {
+        let head = format!("{} सौ", below_hundred(century, tongue));
+        return if rest == 0 { head } else { format!("{head} {}", below_hundred(rest, tongue)) };
+    }
     if tongue == Tongue::Hindi || !(1100..=2099).contains(&n) || (2000..=2009).contains(&n) {
         return cardinal(n, tongue);
     }
@@ -126,6 +131,20 @@ pub fn time(time: NaiveTime, tongue: Tongue) -> String {
     }
 }
 
+/// A time on the clock's face, without its part of the day: "five thirty", "ten o'clock", "साढ़े पाँच बजे". For a text that
+/// does not say which half of the day it means.
+#[must_use]
+pub fn time_of_clock(at: NaiveTime, tongue: Tongue) -> String {
+    let said = time(at, tongue);
+    match tongue {
+        Tongue::Hindi => said.split_once(' ').map_or_else(|| said.clone(), |(_, clock)| clock.to_owned()),
+        Tongue::English if at.minute() == 0 => {
+            format!("{} o'clock", below_hundred(u64::from(at.hour12().1), tongue))
+        }
+        Tongue::English => said.strip_suffix(" A M").or_else(|| said.strip_suffix(" P M")).unwrap_or(&said).to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +198,7 @@ mod tests {
             assert_eq!(year(y, English), want, "{y}");
         }
         assert_eq!(year(2026, Hindi), "दो हज़ार छब्बीस");
+        assert_eq!(year(1947, Hindi), "उन्नीस सौ सैंतालीस");
         assert_eq!(month(13, English), "");
         assert_eq!(month(0, English), "");
     }

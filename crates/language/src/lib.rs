@@ -1,26 +1,35 @@
 //! Text for speech and spoken text understood, in English and Hindi and the mix of both that callers in India speak.
 //!
 //! Outward: [`sentence`] cuts streamed text into pieces a voice can begin with, [`speakable`](mod@speakable) writes
-//! numbers, money, dates and times as words. Inward: [`understand`] reads answers out of transcribed text,
-//! [`backchannel`] and [`tail`] say whether the caller only listens or is not finished, [`words`] compares transcripts.
+//! numbers, money, dates and times as words, [`script`] changes the letters for a voice that reads only some. Inward:
+//! [`understand`] reads answers out of transcribed text, [`backchannel`] and [`tail`] say whether the caller only listens
+//! or is not finished, [`echo`] whether it was the caller at all, [`announcement`] who answered a call we placed,
+//! [`switch`] which language is spoken; [`words`] compares transcripts.
 //!
 //! All functions take any text and never panic.
 
 use serde::{Deserialize, Serialize};
 
+pub mod announcement;
 pub mod backchannel;
 pub mod dates;
+pub mod echo;
 pub mod money;
 mod number_words;
 pub mod numbers;
+pub mod script;
 pub mod sentence;
 pub mod speakable;
+pub mod switch;
 pub mod tail;
 mod tokens;
 pub mod understand;
 pub mod words;
 
 pub use speakable::speakable;
+
+/// Longest text that is rewritten for a voice, in characters: about twenty minutes of speech. What is behind is left out.
+pub const TEXT_CHARS_MAX: usize = 20_000;
 
 /// A language that text is spoken in. Hinglish is not a third one: understanding always takes both languages and both
 /// scripts, speaking needs one choice for number words.

@@ -40,7 +40,8 @@ pub fn rupees(written: &str, scale: Option<&str>, tongue: Tongue) -> Option<Stri
     })
 }
 
-fn rupee_word(amount: u64, tongue: Tongue) -> &'static str {
+/// The unit for an amount of rupees.
+pub(crate) fn rupee_word(amount: u64, tongue: Tongue) -> &'static str {
     match (tongue, amount) {
         (Tongue::English, 1) => "rupee",
         (Tongue::English, _) => "rupees",

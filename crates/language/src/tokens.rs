@@ -6,6 +6,9 @@
 /// An answer is read up to here; more is no answer, and work on it stays bounded.
 pub(crate) const ANSWER_TOKENS_MAX: usize = 400;
 
+/// Characters of an answer that are looked at, for the same reason: twenty for each word.
+const ANSWER_CHARS_MAX: usize = 8_000;
+
 /// One character folded; `None` when it is dropped.
 fn fold_char(c: char) -> Option<char> {
     Some(match c {
@@ -67,7 +70,8 @@ pub(crate) fn tokens(text: &str) -> Vec<String> {
 
 /// The tokens of an answer, at most [`ANSWER_TOKENS_MAX`].
 pub(crate) fn answer_tokens(text: &str) -> Vec<String> {
-    let mut all = tokens(text);
+    let end = text.char_indices().nth(ANSWER_CHARS_MAX).map_or(text.len(), |(at, _)| at);
+    let mut all = tokens(text.get(..end).unwrap_or_default());
     all.truncate(ANSWER_TOKENS_MAX);
     all
 }

@@ -45,6 +45,10 @@ words! {
         JobsRead = "jobs:read",
         /// Try again or discard what was given up.
         JobsWrite = "jobs:write",
+        /// Read and search the documents that agents look things up in.
+        KnowledgeRead = "knowledge:read",
+        /// Add, replace and delete those documents.
+        KnowledgeWrite = "knowledge:write",
     }
 }
 
@@ -70,7 +74,9 @@ impl Scope {
             | Self::WebhookEndpointsRead
             | Self::WebhookEndpointsWrite
             | Self::JobsRead
-            | Self::JobsWrite => true,
+            | Self::JobsWrite
+            | Self::KnowledgeRead
+            | Self::KnowledgeWrite => true,
         }
     }
 
@@ -84,8 +90,9 @@ impl Scope {
             | Self::PhoneNumbersRead
             | Self::CallsRead
             | Self::RecordingsRead
-            | Self::WebhookEndpointsRead => Role::Viewer,
-            Self::AgentsWrite | Self::PhoneNumbersWrite | Self::CallsWrite => Role::Member,
+            | Self::WebhookEndpointsRead
+            | Self::KnowledgeRead => Role::Viewer,
+            Self::AgentsWrite | Self::PhoneNumbersWrite | Self::CallsWrite | Self::KnowledgeWrite => Role::Member,
             Self::OrganisationWrite
             | Self::MembersWrite
             | Self::ApiKeysRead

@@ -5,7 +5,21 @@ use crate::{AgentId, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+mod behaviour;
+mod records;
 mod schema;
+mod speech;
+mod tools;
+mod turn_taking;
+
+pub use behaviour::{Ambience, AmbienceSound, Knowledge, Lookup, Silence, Voicemail};
+pub use records::{Analysis, Disposition};
+pub use speech::{SpeakerChoice, SpeechConfig, TranscriberChoice};
+pub use tools::{
+    CollectDtmfTool, EndCallTool, HttpMethod, HttpTool, McpServer, SendDtmfTool, ToolConfig, TransferDestination,
+    TransferTool, VoicemailTool,
+};
+pub use turn_taking::{EndOfTurn, TurnTaking};
 
 /// An agent as the store returns it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +46,15 @@ pub struct AgentConfig {
     #[serde(default)]
     #[schema(max_length = 2000)]
     pub greeting: Option<String>,
+    /// Said after the greeting, before anything else, and not to be interrupted: that the call is recorded, what the
+    /// law asks for.
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    pub notice: Option<String>,
+    /// Other languages that the agent may go over to when the caller speaks them (BCP 47). Empty: it stays with its own.
+    #[serde(default)]
+    #[schema(schema_with = schema::languages)]
+    pub languages: Vec<String>,
     /// What decides the answers.
     pub brain: Brain,
     /// Speech services.
@@ -44,6 +67,24 @@ pub struct AgentConfig {
     #[serde(default)]
     #[schema(schema_with = schema::tools)]
     pub tools: BTreeMap<String, ToolConfig>,
+    /// Asked before the conversation for what is known about the caller.
+    #[serde(default)]
+    pub lookup: Option<Lookup>,
+    /// What to do when a machine answers a call that we placed.
+    #[serde(default)]
+    pub voicemail: Voicemail,
+    /// What to do when the caller says nothing.
+    #[serde(default)]
+    pub silence: Silence,
+    /// Sound behind the agent's voice. None unless chosen.
+    #[serde(default)]
+    pub ambience: Option<Ambience>,
+    /// Whether the agent looks things up in the organisation's documents.
+    #[serde(default)]
+    pub knowledge: Knowledge,
+    /// What is made of the call once it is over.
+    #[serde(default)]
+    pub analysis: Analysis,
     /// The call ends, politely, after this many seconds.
     #[serde(default = "default_max_duration_s")]
     #[schema(default = default_max_duration_s, minimum = 10, maximum = 14400)]
@@ -65,6 +106,8 @@ pub enum Brain {
     },
     /// A language model behind an API.
     LanguageModel(LanguageModelConfig),
+    /// A model that hears and speaks by itself: it is transcriber, language model and speaker in one.
+    SpeechModel(SpeechModelConfig),
 }
 
 words! {
@@ -98,72 +141,69 @@ pub struct LanguageModelConfig {
     #[serde(default = "default_temperature")]
     #[schema(default = default_temperature, minimum = 0, maximum = 2)]
     pub temperature: f64,
+    /// Asked in this order when this one fails or is late; they are told the same.
+    #[serde(default)]
+    #[schema(inline, max_items = 3)]
+    pub fallbacks: Vec<ModelChoice>,
+    /// When nothing has come after so many ms the first fallback is asked as well, and whichever begins first is heard.
+    /// 0 = only after a failure.
+    #[serde(default)]
+    #[schema(maximum = 10_000)]
+    pub hedge_after_ms: u64,
+    /// Tokens that one call may use, in and out; then it ends politely. 0 = no limit.
+    #[serde(default)]
+    #[schema(maximum = 100_000_000)]
+    pub tokens_max: u64,
 }
 
-/// Something an agent can do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ToolConfig {
-    /// Keep what was collected with the call, under the tool's name, and give back a reference to say.
-    Record,
-}
-
-/// Which speech services to use. `builtin` is always there once its models are fetched.
+/// Another language model to ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct SpeechConfig {
-    /// Speech to text: `builtin` or a vendor's name.
-    #[schema(min_length = 1, max_length = 60)]
-    pub transcriber: String,
-    /// Text to speech: `builtin` or a vendor's name.
-    #[schema(min_length = 1, max_length = 60)]
-    pub speaker: String,
-    /// Voice of the speaker; empty = its default.
+#[serde(deny_unknown_fields)]
+pub struct ModelChoice {
+    /// What the API speaks.
+    #[serde(default = "openai")]
+    #[schema(schema_with = schema::protocol)]
+    pub protocol: ModelProtocol,
+    /// Where the API is.
+    #[schema(format = "uri", max_length = 2048, example = "https://api.groq.com/openai/v1")]
+    pub base_url: String,
+    /// Name of the model.
+    #[schema(min_length = 1, max_length = 200, example = "llama-3.3-70b-versatile")]
+    pub model: String,
+}
+
+words! {
+    /// Whose model hears and speaks.
+    SpeechModelVendor {
+        /// OpenAI Realtime, and servers that speak its protocol.
+        Openai = "openai",
+        /// Gemini Live.
+        Gemini = "gemini",
+    }
+}
+
+/// A model that hears and speaks by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpeechModelConfig {
+    /// Whose.
+    #[schema(schema_with = schema::speech_model_vendor)]
+    pub vendor: SpeechModelVendor,
+    /// Where the API is, when it is not the vendor's own: `wss://…` or `https://…`.
+    #[serde(default)]
+    #[schema(format = "uri", max_length = 2048)]
+    pub base_url: Option<String>,
+    /// Name of the model; empty = the vendor's usual one.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub model: String,
+    /// Name of the voice; empty = the vendor's usual one.
+    #[serde(default)]
     #[schema(max_length = 200)]
     pub voice: String,
-}
-
-impl Default for SpeechConfig {
-    fn default() -> Self {
-        Self { transcriber: "builtin".into(), speaker: "builtin".into(), voice: String::new() }
-    }
-}
-
-/// When to speak and when to listen. All times in ms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TurnTaking {
-    /// Silence after which the turn is over when everything says the caller is done.
-    #[schema(minimum = 100, maximum = 5_000)]
-    pub pause_short_ms: u64,
-    /// Silence after which the turn is over when the caller seems to be thinking. At least the short one.
-    #[schema(minimum = 100, maximum = 10_000)]
-    pub pause_long_ms: u64,
-    /// Sound of the caller over the agent that is looked at as a possible interruption. Shorter is a click.
-    #[schema(maximum = 5_000)]
-    pub barge_in_min_ms: u64,
-    /// No interruption in this first part of the call: the phone leg may echo our greeting.
-    #[schema(maximum = 30_000)]
-    pub barge_in_guard_ms: u64,
-    /// Silence of the caller before a reminder.
-    #[schema(minimum = 1_000, maximum = 120_000)]
-    pub reminder_after_ms: u64,
-    /// Reminders before goodbye.
-    #[schema(maximum = 10)]
-    pub reminders_max: u32,
-}
-
-impl Default for TurnTaking {
-    fn default() -> Self {
-        Self {
-            pause_short_ms: 240,
-            pause_long_ms: 1_100,
-            barge_in_min_ms: 100,
-            barge_in_guard_ms: 400,
-            reminder_after_ms: 7_000,
-            reminders_max: 2,
-        }
-    }
+    /// What it is told about its job.
+    #[schema(max_length = 100_000)]
+    pub system_prompt: String,
 }
 
 fn default_language() -> String {

@@ -101,6 +101,8 @@ words! {
         CallEnded = "call.ended",
         /// A carrier reported of a call: a status, its end, a recording.
         CallReported = "call.reported",
+        /// Somebody asked for a call to be analysed again.
+        CallAnalysisAsked = "call.analysis_asked",
         /// Somebody read a transcript or other data of callers.
         DataAccessed = "data.accessed",
         /// Somebody took data out.
@@ -129,6 +131,14 @@ words! {
         WebhookEndpointDisabled = "webhook_endpoint.disabled",
         /// An event is sent again.
         DeliveryReplayed = "delivery.replayed",
+        /// A document for agents was added.
+        DocumentCreated = "document.created",
+        /// A document for agents was replaced.
+        DocumentUpdated = "document.updated",
+        /// A document for agents was deleted.
+        DocumentDeleted = "document.deleted",
+        /// A document for agents is indexed anew.
+        DocumentReindexed = "document.reindexed",
         /// Somebody tried what his role or key does not allow.
         AccessDenied = "access.denied",
         /// Somebody asked too often.

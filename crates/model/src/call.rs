@@ -89,12 +89,18 @@ words! {
         CallerBusy = "caller/busy",
         /// The person we called did not pick up.
         CallerNoAnswer = "caller/no-answer",
+        /// The network said that the person we called cannot be reached: switched off, out of coverage.
+        CallerUnreachable = "caller/unreachable",
         /// The agent finished its business and said goodbye.
         AgentCompleted = "agent/completed",
         /// The caller said nothing, even after reminders.
         AgentSilence = "agent/silence",
         /// The agent's time limit was reached.
         AgentMaxDuration = "agent/max-duration",
+        /// A machine answered a call that we placed.
+        AgentVoicemail = "agent/voicemail",
+        /// The call used what its agent may use.
+        AgentBudget = "agent/budget",
         /// Handed to a human.
         AgentTransferred = "agent/transferred",
         /// The carrier ended the stream while the caller was still there.
@@ -135,8 +141,17 @@ impl EndedReason {
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
-            Self::CallerHungUp | Self::CallerNeverJoined | Self::CallerBusy | Self::CallerNoAnswer => Blame::Caller,
-            Self::AgentCompleted | Self::AgentSilence | Self::AgentMaxDuration | Self::AgentTransferred => Blame::Agent,
+            Self::CallerHungUp
+            | Self::CallerNeverJoined
+            | Self::CallerBusy
+            | Self::CallerNoAnswer
+            | Self::CallerUnreachable => Blame::Caller,
+            Self::AgentCompleted
+            | Self::AgentSilence
+            | Self::AgentMaxDuration
+            | Self::AgentTransferred
+            | Self::AgentVoicemail
+            | Self::AgentBudget => Blame::Agent,
             Self::CarrierStopped
             | Self::CarrierLost
             | Self::CarrierStalled
@@ -156,13 +171,15 @@ impl EndedReason {
     #[must_use]
     pub const fn status(self) -> CallStatus {
         match self {
-            Self::CallerNeverJoined | Self::CallerNoAnswer => CallStatus::NoAnswer,
+            Self::CallerNeverJoined | Self::CallerNoAnswer | Self::CallerUnreachable => CallStatus::NoAnswer,
             Self::CallerBusy => CallStatus::Busy,
             Self::OperatorCanceled => CallStatus::Canceled,
             Self::CallerHungUp
             | Self::AgentCompleted
             | Self::AgentSilence
             | Self::AgentMaxDuration
+            | Self::AgentVoicemail
+            | Self::AgentBudget
             | Self::AgentTransferred
             | Self::OperatorHungUp
             | Self::CarrierStopped

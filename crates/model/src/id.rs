@@ -58,6 +58,8 @@ ids! {
     WebhookEndpointId,
     /// One event on its way to one address.
     DeliveryId,
+    /// A document of a tenant's that agents look things up in.
+    DocumentId,
 }
 
 /// The tenant is the organisation; the alias says which of the two the reader should think of.

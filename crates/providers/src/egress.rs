@@ -31,7 +31,8 @@ pub trait Lookup: Send + Sync {
 }
 
 /// The operating system's resolver.
-pub(crate) struct System;
+#[derive(Clone, Copy, Debug)]
+pub struct System;
 
 impl Lookup for System {
     fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
@@ -118,6 +119,17 @@ impl Egress {
         Ok(Self { client, allowed })
     }
 
+    /// For requests that are not webhooks. Whatever is asked must have passed [`destination::parse`] with
+    /// [`Egress::allowed`]: a resolver is not asked about an address that is written out.
+    pub(crate) const fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// How strict.
+    pub(crate) const fn allowed(&self) -> Allowed {
+        self.allowed
+    }
+
     /// Sends a POST with JSON; also says how long it took.
     pub async fn post(&self, post: &Post<'_>) -> (Result<Answer, EgressError>, Duration) {
         let began = Instant::now();
@@ -155,7 +167,8 @@ impl Egress {
     }
 }
 
-fn why(error: &reqwest::Error) -> EgressError {
+/// Why a request failed, told without particulars.
+pub(crate) fn why(error: &reqwest::Error) -> EgressError {
     match refusal(error) {
         Some(refused) => EgressError::Refused(refused),
         None if error.is_timeout() => EgressError::TimedOut,
@@ -164,10 +177,15 @@ fn why(error: &reqwest::Error) -> EgressError {
 }
 
 /// What [`Checked`] said, if it is the reason.
-pub(crate) fn refusal(error: &reqwest::Error) -> Option<Refused> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+pub(crate) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Refused> {
+    let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<Refused>() {
+            return Some(*refused);
+        }
+        // What an I/O error is made of is not its source.
+        let made_of = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(refused) = made_of.and_then(|inner| inner.downcast_ref::<Refused>()) {
             return Some(*refused);
         }
         cause = inner.source();
@@ -182,19 +200,34 @@ pub(crate) struct Checked {
     pub(crate) allowed: Allowed,
 }
 
-impl Resolve for Checked {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (found, allowed) = (self.lookup.lookup(name.as_str().to_owned()), self.allowed);
+impl Checked {
+    /// Every address of the host, which may be written out, all checked.
+    pub(crate) fn addresses(&self, host: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        let allowed = self.allowed;
+        let written_out = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let found = match written_out {
+            Some(address) => Box::pin(async move { Ok(vec![address]) }),
+            None => self.lookup.lookup(host.to_owned()),
+        };
         Box::pin(async move {
             let addresses = found.await?;
             if addresses.is_empty() {
-                return Err("the name has no address".into());
+                return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"));
             }
             if !addresses.iter().all(|address| is_allowed(*address, allowed)) {
-                return Err(Refused::NotPublic.into());
+                return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, Refused::NotPublic));
             }
+            Ok(addresses)
+        })
+    }
+}
+
+impl Resolve for Checked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = self.addresses(name.as_str());
+        Box::pin(async move {
             // The port is the URL's.
-            let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
+            let addresses: Addrs = Box::new(found.await?.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
     }

@@ -1,13 +1,16 @@
 //! The one HTTP client that all vendors share: one pool of connections, one set of trusted roots (TLS by rustls with
 //! ring, roots by webpki-roots plus the operator's own).
 
+use crate::egress::{Allowed, Checked, Lookup, refusal};
 use crate::{Error, ErrorKind};
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// Name used in errors of this file.
 const NAME: &str = "http";
@@ -42,6 +45,20 @@ pub struct Http {
     client: reqwest::Client,
     tls: Arc<ClientConfig>,
     connect_timeout: Duration,
+    fence: Option<Fence>,
+}
+
+/// Where connections may lead.
+#[derive(Clone)]
+struct Fence {
+    allowed: Allowed,
+    lookup: Arc<dyn Lookup>,
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fence").field("allowed", &self.allowed).finish_non_exhaustive()
+    }
 }
 
 impl Http {
@@ -52,9 +69,32 @@ impl Http {
     pub fn new(settings: &HttpSettings) -> Result<Self, Error> {
         let tls = tls_config(settings.extra_roots_pem.as_deref())?;
         let connect_timeout = settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-        let mut with_alpn = tls.clone();
+        Self::build(Arc::new(tls), connect_timeout, None)
+    }
+
+    /// The same trust, with connections of its own: no connection is shared between the two.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn apart(&self) -> Result<Self, Error> {
+        Self::build(Arc::clone(&self.tls), self.connect_timeout, self.fence.clone())
+    }
+
+    /// For addresses that tenants choose: with connections of its own, and only to where it is allowed. A name is resolved
+    /// once, every address it has is checked, and the connection goes to a checked one; no proxy of the environment stands
+    /// between. An address that is written out in a URL is checked for WebSockets; for requests
+    /// [`wire::destination::parse`] must have accepted the URL.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn fenced(&self, allowed: Allowed, lookup: Arc<dyn Lookup>) -> Result<Self, Error> {
+        Self::build(Arc::clone(&self.tls), self.connect_timeout, Some(Fence { allowed, lookup }))
+    }
+
+    fn build(tls: Arc<ClientConfig>, connect_timeout: Duration, fence: Option<Fence>) -> Result<Self, Error> {
+        let mut with_alpn = ClientConfig::clone(&tls);
         with_alpn.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(with_alpn)
             .user_agent(concat!("caly/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(connect_timeout)
@@ -64,10 +104,29 @@ impl Http {
             .http2_keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .http2_keep_alive_while_idle(true)
             // A vendor's API does not redirect; following one would carry the key to wherever it points.
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(Fence { allowed, lookup }) = fence.clone() {
+            builder = builder.no_proxy().dns_resolver(Checked { lookup, allowed });
+        }
+        let client = builder
             .build()
             .map_err(|e| Error::new(ErrorKind::Rejected, NAME, "the HTTP client cannot be built").caused_by(e))?;
-        Ok(Self { client, tls: Arc::new(tls), connect_timeout })
+        Ok(Self { client, tls, connect_timeout, fence })
+    }
+
+    /// A connection for a WebSocket, to where it may lead.
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> std::io::Result<TcpStream> {
+        let stream = match &self.fence {
+            None => TcpStream::connect((host, port)).await?,
+            Some(Fence { allowed, lookup }) => {
+                let checked = Checked { lookup: Arc::clone(lookup), allowed: *allowed };
+                let addresses = checked.addresses(host).await?;
+                let places: Vec<_> = addresses.into_iter().map(|address| (address, port).into()).collect();
+                TcpStream::connect(&places[..]).await?
+            }
+        };
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     /// The client.
@@ -132,6 +191,9 @@ pub const fn kind_of_status(status: u16) -> ErrorKind {
 
 /// What went wrong before an answer came. The address is left out: some carry keys in it.
 pub(crate) fn transport_error(provider: &'static str, error: reqwest::Error) -> Error {
+    if let Some(refused) = refusal(&error) {
+        return Error::new(ErrorKind::Rejected, provider, format!("the address {refused}"));
+    }
     let (kind, detail) = if error.is_connect() {
         (ErrorKind::Unavailable, "cannot connect")
     } else if error.is_timeout() {

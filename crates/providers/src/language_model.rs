@@ -95,8 +95,10 @@ pub struct Prompt {
 /// A piece of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Thought {
-    /// More text.
+    /// More text; of a model that speaks by itself, the words of its sound.
     Text(String),
+    /// More sound, mono PCM at the call's rate: from a model that speaks by itself.
+    Audio(Vec<i16>),
     /// It asks for a tool; complete. At most [`TOOL_CALLS_MAX`].
     ToolCall(ToolCall),
     /// What the answer cost; before the end, when the vendor tells in time.

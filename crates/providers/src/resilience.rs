@@ -5,7 +5,7 @@
 
 mod targets;
 
-pub use targets::{BREAKERS_MAX, CARRIER_API, CARRIER_FILES, OBJECTS, RetryStats, TargetState, Targets};
+pub use targets::{BREAKERS_MAX, CARRIER_API, CARRIER_FILES, OBJECTS, RetryStats, Target, TargetState, Targets};
 
 use crate::Error;
 use std::time::Duration;
@@ -163,6 +163,21 @@ impl Breaker {
             Phase::HalfOpen { .. } => self.phase = Phase::Open { since_ms: now_ms },
             // Late news of a request from before: the time of refusal is not prolonged.
             Phase::Open { .. } => {}
+        }
+    }
+
+    /// No more requests for a while, however few have failed: the next would be refused as this one was.
+    pub const fn open(&mut self, now_ms: u64) {
+        match self.phase {
+            Phase::Closed | Phase::HalfOpen { .. } => self.phase = Phase::Open { since_ms: now_ms },
+            Phase::Open { .. } => {}
+        }
+    }
+
+    /// A request that was allowed was given up: a trial is free again, everything else is as it was.
+    pub const fn abandoned(&mut self) {
+        if let Phase::HalfOpen { since_ms } = self.phase {
+            self.phase = Phase::Open { since_ms: since_ms.saturating_sub(self.open_ms) };
         }
     }
 

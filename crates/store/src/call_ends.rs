@@ -1,5 +1,5 @@
 //! What must be on record when a call is over, whoever noticed: an audit event, and a message for those who wait for it.
-//! In the transaction that ends the call.
+//! In the transaction that ends the call. What it used and what is made of it: see [`crate::call_records`].
 
 use crate::audit::{self, AuditKind, NewAuditEvent, Severity};
 use crate::{Error, Tx, outbox};

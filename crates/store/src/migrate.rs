@@ -68,6 +68,8 @@ const MIGRATIONS: &[Migration] = migrations![
     8 "0008_webhook_endpoints" [both postgres];
     9 "0009_carrier_events" [both postgres];
     10 "0010_carriers" [both postgres];
+    11 "0011_knowledge" [both sqlite postgres];
+    12 "0012_call_records" [both];
 ];
 
 /// Held by PostgreSQL until the end of the step's transaction. The number is `caly` in ASCII.

@@ -99,6 +99,8 @@ values! {
     model::ApiKeyId => Uuid, Uuid::from;
     model::WebhookEndpointId => Uuid, Uuid::from;
     model::DeliveryId => Uuid, Uuid::from;
+    model::DocumentId => Uuid, Uuid::from;
+    model::DocumentState => Text, |v: model::DocumentState| v.as_str().to_owned();
     model::CarrierAccountId => Uuid, Uuid::from;
     model::DeliveryState => Text, |v: model::DeliveryState| v.as_str().to_owned();
     &model::EmailAddress => Text, |v: &model::EmailAddress| v.as_str().to_owned();

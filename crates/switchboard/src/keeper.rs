@@ -3,10 +3,10 @@
 
 use crate::{LEASE, Settings, recorder};
 use call::Note;
-use call::variables::{Variables, fill_agent};
+use call::variables::Variables;
 use chrono::{DateTime, Utc};
 use model::{
-    AgentConfig, CallDirection, CallId, CarrierKind, E164, EndedReason, EventKind, RecordingId, TenantId,
+    AgentConfig, CallDirection, CallId, CallUsage, CarrierKind, E164, EndedReason, EventKind, RecordingId, TenantId,
     TranscriptTurn,
 };
 use serde_json::{Map, Value};
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use store::audit::{AuditKind, Severity};
 use store::call_ends::{self, Teller};
+use store::call_records::{self, Cost};
 use store::calls::Owner;
 use store::{Store, Tx, audit, call_events, calls, carrier_accounts, outbox, recordings, stream_tokens, turns};
 use tokio::sync::{mpsc, oneshot};
@@ -37,10 +38,12 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Grant {
     pub(crate) tenant: TenantId,
     pub(crate) call: CallId,
-    /// With the call's variables filled in.
+    /// Its variables are filled in when all of them are known.
     pub(crate) agent: AgentConfig,
+    pub(crate) direction: CallDirection,
     /// Who is on the other side, whoever called.
     pub(crate) person: Option<E164>,
+    pub(crate) our_number: Option<E164>,
     pub(crate) carrier_call_id: Option<String>,
     pub(crate) variables: Variables,
     /// The carrier asks whom to call when the media is over.
@@ -72,13 +75,16 @@ pub(crate) struct CallEnd {
     pub(crate) at: DateTime<Utc>,
     pub(crate) duration_ms: u64,
     pub(crate) collected: Map<String, Value>,
+    /// What it used of its providers, and what went on in it.
+    pub(crate) usage: CallUsage,
     pub(crate) recording: Option<RecordingId>,
 }
 
 impl CallEnd {
     /// Of a call whose media never began.
     pub(crate) fn without_media(tenant: TenantId, call: CallId, reason: EndedReason, at: DateTime<Utc>) -> Self {
-        Self { tenant, call, began: false, reason, at, duration_ms: 0, collected: Map::new(), recording: None }
+        let (collected, usage) = (Map::new(), CallUsage::default());
+        Self { tenant, call, began: false, reason, at, duration_ms: 0, collected, usage, recording: None }
     }
 }
 
@@ -86,6 +92,9 @@ enum Item {
     Note { tenant: TenantId, call: CallId, at_ms: u64, at: DateTime<Utc>, note: Box<Note> },
     End(Box<CallEnd>, oneshot::Sender<()>),
 }
+
+/// What a call cost, by the price table of this node; none when it used nothing that is bought.
+pub type Pricing = Arc<dyn Fn(&CallUsage) -> Option<Cost> + Send + Sync>;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -98,10 +107,10 @@ pub struct Keeper {
 
 impl Keeper {
     /// A keeper for this node, and the task that must be running for it. The task ends when the last keeper is dropped.
-    pub fn new(store: Store, owner: Owner) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(store: Store, owner: Owner, pricing: Pricing) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (items, receiver) = mpsc::channel(QUEUE);
         let owner = Arc::new(owner);
-        let task = keep(store.clone(), owner.clone(), receiver);
+        let task = keep(store.clone(), owner.clone(), pricing, receiver);
         (Self { store, owner, items, lost: Arc::default() }, task)
     }
 
@@ -165,17 +174,27 @@ impl Keeper {
                     stream_tokens::Consumed::Expired => return Err(Refused::Expired),
                 };
                 let tx = tx.tenant(granted.tenant).await?;
-                let mut agent = store::agents::get(tx, granted.agent).await?.agent.config;
+                let agent = store::agents::get(tx, granted.agent).await?.agent.config;
                 let row = calls::get(tx, granted.call).await?;
                 let variables = texts(&row.variables);
-                fill_agent(&mut agent, &variables);
-                let person = match row.direction {
-                    CallDirection::Incoming => row.from,
-                    CallDirection::Outgoing => row.to,
+                let direction = row.direction;
+                let (person, our_number) = match direction {
+                    CallDirection::Incoming => (row.from, row.to),
+                    CallDirection::Outgoing => (row.to, row.from),
                 };
-                let can_transfer = can_transfer(tx, row.carrier, row.direction).await?;
+                let can_transfer = can_transfer(tx, row.carrier, direction).await?;
                 let (tenant, call, carrier_call_id) = (granted.tenant, granted.call, granted.carrier_call_id);
-                Ok(Grant { tenant, call, agent, person, carrier_call_id, variables, can_transfer })
+                Ok(Grant {
+                    tenant,
+                    call,
+                    agent,
+                    direction,
+                    person,
+                    our_number,
+                    carrier_call_id,
+                    variables,
+                    can_transfer,
+                })
             })
             .await
     }
@@ -224,7 +243,7 @@ struct Produced {
     at: Option<DateTime<Utc>>,
 }
 
-async fn keep(store: Store, owner: Arc<Owner>, mut items: mpsc::Receiver<Item>) {
+async fn keep(store: Store, owner: Arc<Owner>, pricing: Pricing, mut items: mpsc::Receiver<Item>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while items.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let mut produced: BTreeMap<(TenantId, CallId), Produced> = BTreeMap::new();
@@ -247,8 +266,8 @@ async fn keep(store: Store, owner: Arc<Owner>, mut items: mpsc::Receiver<Item>) 
             write_notes(&store, tenant, &calls).await;
         }
         for (end, done) in ends {
-            let mut patience = Patience::new("calls.finish");
-            while patience.judge(write_end(&store, &owner, &end).await).await.is_none() {}
+            let (cost, mut patience) = (pricing(&end.usage), Patience::new("calls.finish"));
+            while patience.judge(write_end(&store, &owner, &end, cost.as_ref()).await).await.is_none() {}
             // Nobody waits any more: the node is ending.
             let _ = done.send(());
         }
@@ -306,7 +325,7 @@ async fn write_together(store: &Store, tenant: TenantId, calls: &[(CallId, Produ
         .await
 }
 
-async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), store::Error> {
+async fn write_end(store: &Store, owner: &Owner, end: &CallEnd, cost: Option<&Cost>) -> Result<(), store::Error> {
     store
         .write(end.tenant, "calls.finish", async |tx| {
             // A carrier that asked twice has two tokens: the end of the socket that came to nothing is not the call's.
@@ -321,10 +340,9 @@ async fn write_end(store: &Store, owner: &Owner, end: &CallEnd) -> Result<(), st
             let teller = Teller::system(Severity::Info);
             call_ends::tell(tx, end.call, end.reason, end.duration_ms, teller, end.at).await?;
             follow(tx, end).await?;
-            if !end.collected.is_empty() {
-                // Events are told in the order of their times: this one after the end.
-                let at = end.at + chrono::Duration::microseconds(1);
-                outbox::push_if_wanted(tx, EventKind::CallAnalyzed, of_call(end.call), at).await?;
+            if end.began {
+                call_records::keep(tx, end.call, &end.usage, cost).await?;
+                call_records::after_end(tx, end.call, &end.collected, end.at).await?;
             }
             if let Some(recording) = &end.recording {
                 recordings::enqueue_storing(tx, *recording, &owner.node, end.at).await?;

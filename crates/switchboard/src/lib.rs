@@ -10,13 +10,15 @@ mod accept;
 mod call_log;
 mod keeper;
 pub mod live;
+mod recall;
 mod recorder;
 mod services;
 mod session;
 
 pub use accept::{Clock, router};
-pub use keeper::Keeper;
-pub use services::{Services, ThinkerFactory};
+pub use keeper::{Keeper, Pricing};
+pub use recall::{Found as FoundPassage, RecallScope, StoreRecall};
+pub use services::{BUILTIN, Clients, Services, SpeechModelFactory, SpeechParts};
 
 use model::{CallId, TenantId};
 use std::collections::BTreeMap;

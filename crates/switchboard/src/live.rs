@@ -1,6 +1,6 @@
 //! What happens on the lines, as it happens: for the terminal and for pages that watch.
 
-use model::{CallId, EndedReason, TenantId, TranscriptTurn};
+use model::{CallId, EndedReason, Stage, TenantId, TranscriptTurn};
 
 /// Something that happened in a live call.
 #[derive(Clone, Debug)]
@@ -32,6 +32,12 @@ pub enum Live {
     Turn(TranscriptTurn),
     /// The agent does something.
     Tool(String),
+    /// A few words bridge a slow answer.
+    Filler,
+    /// A provider failed or was late, and the next one took over.
+    Fallback(Stage),
+    /// The conversation goes on in this language (BCP 47).
+    Language(String),
     /// The call is over.
     Ended(EndedReason),
 }

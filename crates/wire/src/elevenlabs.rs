@@ -7,6 +7,8 @@
 //! context is told to be final, and its speech is complete then), github.com/livekit/agents/pull/5813 (`context_id` in
 //! answers), github.com/livekit/agents-js/issues/1985 (the shape of errors).
 
+pub mod listen;
+
 use crate::WireError;
 use crate::word_times::{CharacterWords, TimedWord};
 use base64::Engine;

@@ -40,7 +40,7 @@ fn own(config: &AgentConfig) -> Vec<FieldFault> {
         Brain::LanguageModel(model) if has_credentials(&model.base_url) => {
             fault("brain.base_url", "may not have a name or password in it".to_owned());
         }
-        Brain::LanguageModel(_) | Brain::Flow { .. } => {}
+        Brain::LanguageModel(_) | Brain::SpeechModel(_) | Brain::Flow { .. } => {}
     }
     faults
 }

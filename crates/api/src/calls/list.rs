@@ -28,6 +28,12 @@ pub(crate) struct CallsQuery {
     to: Option<E164>,
     /// Only of this connected number.
     phone_number_id: Option<PhoneNumberId>,
+    /// Only those that turned out so: a word of an agent's list.
+    #[schema(pattern = "^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$", max_length = 60)]
+    #[param(pattern = "^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$", max_length = 60)]
+    disposition: Option<String>,
+    /// Only those that met all criteria of their agent, or did not.
+    succeeded: Option<bool>,
     /// Only announced at or after this time.
     created_from: Option<DateTime<Utc>>,
     /// Only announced before this time.
@@ -65,6 +71,8 @@ pub(crate) async fn list_calls(
         from: query.from,
         to: query.to,
         phone_number: query.phone_number_id,
+        disposition: query.disposition,
+        succeeded: query.succeeded,
         created_from: query.created_from,
         created_before: query.created_before,
     };

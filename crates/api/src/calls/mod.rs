@@ -1,16 +1,19 @@
 //! Calls and their transcripts.
 
+mod analyze;
 mod cancel;
 mod create;
 mod get;
 mod hang_up;
 mod list;
 mod recordings;
+mod records;
 mod turns;
 
 use crate::App;
 use chrono::{DateTime, Utc};
 use model::{AgentId, CallDirection, CallId, CallStatus, CarrierKind, E164, EndedReason, PhoneNumberId};
+use records::{AnalysisStateName, CostView};
 use serde::Serialize;
 use std::sync::Arc;
 use store::calls::Call;
@@ -61,6 +64,15 @@ pub(crate) struct CallView {
     transferred_to: Option<E164>,
     /// When it was handed over.
     transferred_at: Option<DateTime<Utc>>,
+    /// Where its analysis stands.
+    analysis_state: AnalysisStateName,
+    /// How it turned out: a word of the agent's list.
+    #[schema(example = "callback-asked")]
+    disposition: Option<String>,
+    /// Whether all criteria of the agent were met.
+    succeeded: Option<bool>,
+    /// What it cost by list prices; null when no price is known.
+    cost: Option<CostView>,
 }
 
 impl CallView {
@@ -84,6 +96,10 @@ impl CallView {
             carrier_duration_s: call.carrier_duration_s,
             transferred_to: call.transfer_to.clone(),
             transferred_at: call.transferred_at,
+            analysis_state: call.outcome.state.into(),
+            disposition: call.outcome.disposition.clone(),
+            succeeded: call.outcome.succeeded,
+            cost: call.outcome.cost.map(CostView::from),
         }
     }
 }
@@ -94,6 +110,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(get::get_call))
         .routes(routes!(cancel::cancel_call))
         .routes(routes!(hang_up::hang_up_call))
+        .routes(routes!(analyze::analyze_call))
         .routes(routes!(turns::list_turns))
         .routes(routes!(recordings::list_call_recordings))
 }

@@ -15,38 +15,24 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Whose key it can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ProviderName {
-    /// Speech to text, text to speech.
-    Deepgram,
-    /// Language models, speech.
-    Openai,
-    /// Speech and language models for India's languages.
-    Sarvam,
-    /// Text to speech.
-    Elevenlabs,
-    /// Text to speech.
-    Cartesia,
-    /// Language models.
-    Anthropic,
-    /// Language models, speech.
-    Google,
-}
+/// Whose key it is: a vendor (`deepgram`, `openai`, `sarvam`, `elevenlabs`, `cartesia`, `anthropic`, `google`), the host of
+/// a server of your own with its port unless that is the usual one (`llm.example.org:8443`), or any name by which your
+/// tools ask for it (`crm`). Lower case letters, digits, dots and dashes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(transparent)]
+// The longest name of a host has 253 characters, a port six with its colon.
+#[schema(
+    min_length = 1,
+    max_length = 259,
+    pattern = "^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[1-9][0-9]{0,4})?$",
+    example = "deepgram"
+)]
+pub(crate) struct ProviderName(String);
 
 impl ProviderName {
-    /// The word in the API and the database.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Deepgram => "deepgram",
-            Self::Openai => "openai",
-            Self::Sarvam => "sarvam",
-            Self::Elevenlabs => "elevenlabs",
-            Self::Cartesia => "cartesia",
-            Self::Anthropic => "anthropic",
-            Self::Google => "google",
-        }
+    /// As it stands in the database, and as agents and addresses name it.
+    fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -87,17 +73,4 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list::list_provider_keys, create::create_provider_key))
         .routes(routes!(replace::replace_provider_key, delete::delete_provider_key))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_word_is_the_same_everywhere() {
-        for word in ["deepgram", "openai", "sarvam", "elevenlabs", "cartesia", "anthropic", "google"] {
-            let name: ProviderName = serde_json::from_value(word.into()).expect("a name");
-            assert_eq!(name.as_str(), word);
-        }
-    }
 }

@@ -510,7 +510,10 @@ fn runner(app: &App, clock: &TestClock, folder: &Path) -> jobs::Runner {
         audit_keep_days: None,
         wake: app.jobs_wake.clone(),
         exotel: ExotelClient::new(&http, None).expect("a client"),
+        models: None,
+        prices: Arc::new(jobs::prices::Prices::built_in().expect("reads")),
         targets: Targets::new(),
+        embedder: None,
         carrier_files: CarrierFiles::new(&http, &files).expect("a client"),
         media_url: PUBLIC_URL.into(),
     };
@@ -535,6 +538,7 @@ fn app(store: Store, clock: &TestClock, mail: Arc<TestMail>, files: Arc<TestFile
         policies,
         mail,
         recordings: files,
+        passages: Arc::new(crate::documents::Echo),
         hearings: api::Hearings::default(),
         retry_stats: Arc::new(api::RetryStats::default),
         edge: EdgeSettings {
@@ -560,7 +564,7 @@ fn check_agent(agent: &model::AgentConfig) -> Result<(), Vec<api::FieldFault>> {
     let mut faults = Vec::new();
     match &agent.brain {
         model::Brain::Flow { text } if !text.starts_with("name") => faults.push(fault("brain.text", "has no name")),
-        model::Brain::Flow { .. } | model::Brain::LanguageModel(_) => {}
+        model::Brain::Flow { .. } | model::Brain::LanguageModel(_) | model::Brain::SpeechModel(_) => {}
     }
     if agent.speech.transcriber != "builtin" {
         faults.push(fault("speech.transcriber", "is not there"));

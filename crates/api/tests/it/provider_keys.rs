@@ -69,7 +69,7 @@ async fn faults_are_told_without_the_key() {
     let app = TestApp::start().await;
     let asha = app.signed_up("Asha").await;
     let token = &asha.access_token;
-    let all = json!({ "provider": "acme", "label": "", "key": "short", "last4": "abcd" });
+    let all = json!({ "provider": "Acme", "label": "", "key": "short", "last4": "abcd" });
     app.post("/api/provider-keys", token, &all).await.expect_problem_fields(&["provider", "label", "key", "last4"]);
     app.post("/api/provider-keys", token, &json!({})).await.expect_problem_fields(&["provider", "label", "key"]);
     let made = app.post("/api/provider-keys", token, &body("openai")).await.expect(201);
@@ -97,6 +97,43 @@ async fn faults_are_told_without_the_key() {
     assert_eq!(answer.status, 400);
     let messages = answer.body["errors"].as_array().expect("faults").iter().map(|fault| fault["message"].to_string());
     assert!(messages.into_iter().all(|message| !message.contains(KEY)), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_ones_own_have_keys() {
+    let app = TestApp::start().await;
+    let asha = app.signed_up("Asha").await;
+    let token = &asha.access_token;
+    let longest = format!("{}.example:65535", "a".repeat(245));
+    for name in
+        ["crm", "api.groq.com", "llm.example.org:8443", "10.0.0.7:8000", "localhost:1", "x", "xn--p1ai", &longest]
+    {
+        let made = app.post("/api/provider-keys", token, &body(name)).await.expect(201);
+        assert_eq!(made["provider"], name);
+        let kept = app.store().read(asha.tenant, "test.reveal", async |tx| provider_keys::reveal(tx, name).await).await;
+        assert_eq!(kept.expect("a key").expect("one").expose_secret(), KEY, "{name}");
+    }
+    for name in [
+        "",
+        "API.groq.com",
+        "https://api.groq.com",
+        "api.groq.com/v1",
+        "api.groq.com:",
+        "api.groq.com:443443",
+        "api.groq.com:0",
+        "a:1:2",
+        ".groq.com",
+        "groq.com.",
+        "-a",
+        "a b",
+        "a_b",
+        "[::1]",
+        "grüße.example",
+        "a\nb",
+        &format!("a{longest}"),
+    ] {
+        app.post("/api/provider-keys", token, &body(name)).await.expect_problem_fields(&["provider"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

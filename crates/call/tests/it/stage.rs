@@ -3,11 +3,13 @@
 
 use call::log::{Line, Step};
 use call::{
-    Call, CallSetup, Effect, Effects, HeardSpeech, Input, Message, Note, Phase, SpeechId, Stage, Voice, WorkId,
+    Call, CallSetup, Effect, Effects, HeardSpeech, Input, Machine, Message, Note, Phase, SpeechId, Stage, ToolOutput,
+    Voice, WorkId,
 };
 use chrono::{NaiveDate, NaiveDateTime};
 use model::{
-    AgentConfig, Brain, CallTime, E164, EndedReason, LanguageModelConfig, Latency, TranscriptTurn, TurnTaking,
+    AgentConfig, Brain, CallDirection, CallTime, E164, EndedReason, LanguageModelConfig, Latency, ToolConfig,
+    TranscriptTurn,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -49,29 +51,58 @@ struct Shell {
 
 /// An agent by the name it has in scenarios: `model`, or a file in `agents/`.
 pub(crate) fn agent(name: &str) -> AgentConfig {
-    let brain = if name == "model" {
+    let brain = if name == "speech" {
+        Brain::SpeechModel(
+            serde_json::from_value(serde_json::json!({ "vendor": "openai", "system_prompt": "" })).expect("a model"),
+        )
+    } else if name == "model" || name == "tools" {
         Brain::LanguageModel(LanguageModelConfig {
             protocol: model::ModelProtocol::Openai,
             base_url: "http://127.0.0.1:1/v1".into(),
             model: "any".into(),
             system_prompt: "You answer the phone.".into(),
             temperature: 0.0,
+            fallbacks: Vec::new(),
+            hedge_after_ms: 0,
+            tokens_max: 0,
         })
     } else {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/agents").join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         Brain::Flow { text }
     };
-    AgentConfig {
-        language: "en-IN".into(),
-        greeting: None,
-        brain,
-        speech: model::SpeechConfig::default(),
-        turn_taking: TurnTaking::default(),
-        tools: BTreeMap::new(),
-        max_duration_s: 600,
-        record: false,
+    let brain = serde_json::to_value(&brain).expect("json");
+    let mut config: AgentConfig =
+        serde_json::from_value(serde_json::json!({ "brain": brain, "record": false })).expect("an agent");
+    // Scenarios that are not about it hear no fillers and no answers that were begun early.
+    (config.turn_taking.filler_after_ms, config.turn_taking.eager) = (0, false);
+    if name == "tools" {
+        config.languages = vec!["hi-IN".into()];
+        config.tools = tools();
     }
+    config
+}
+
+/// One tool of each kind.
+fn tools() -> BTreeMap<String, ToolConfig> {
+    serde_json::from_value(serde_json::json!({
+        "slots": { "kind": "http", "description": "Free slots", "url": "https://clinic.example.org/slots" },
+        "book": { "kind": "http", "description": "Book", "url": "https://clinic.example.org/book", "say": "Let me book that." },
+        "mcp": { "kind": "mcp", "url": "https://clinic.example.org/mcp", "say": "Let me look." },
+        "keep": { "kind": "record" },
+        "bye": { "kind": "end-call" },
+        "person": {
+            "kind": "transfer-call",
+            "destinations": [
+                { "name": "billing", "number": "+918047184718" },
+                { "name": "doctor", "number": "+918047184719" },
+            ],
+        },
+        "press": { "kind": "send-dtmf" },
+        "type": { "kind": "collect-dtmf", "digits_max": 4 },
+        "machine": { "kind": "voicemail", "message": "Please call the clinic back." },
+    }))
+    .expect("tools")
 }
 
 /// What a call with this agent is told. It is a Saturday, eleven o'clock.
@@ -81,6 +112,8 @@ pub(crate) fn setup(agent: AgentConfig) -> CallSetup {
         local_time: saturday_eleven(),
         caller_number: E164::parse("+919876501234").ok(),
         variables: BTreeMap::new(),
+        direction: CallDirection::Incoming,
+        can_transfer: true,
     }
 }
 
@@ -92,6 +125,8 @@ fn saturday_eleven() -> NaiveDateTime {
 pub(crate) fn perform(text: &str) -> Performance {
     let mut config = agent("desk");
     let mut answers_clears = true;
+    let mut outgoing = false;
+    let mut can_transfer = true;
     let mut fault = None;
     let mut out = String::new();
     let mut lines = text.lines().peekable();
@@ -100,13 +135,20 @@ pub(crate) fn perform(text: &str) -> Performance {
         match line.split_once(": ") {
             Some(("agent", name)) => config = agent(name),
             Some(("set", setting)) => set(&mut config, setting),
+            Some(("config", json)) => merge(&mut config, json),
+            Some(("direction", "outgoing")) => outgoing = true,
+            Some(("line", "cannot transfer")) => can_transfer = false,
             Some(("shell", "never clears")) => answers_clears = false,
             Some(("fault", what)) => fault = Some(what.to_owned()),
             _ if line.is_empty() || line.starts_with('#') => {}
             _ => panic!("a line of the head that is none: {line}"),
         }
     }
-    let setup = setup(config);
+    let mut setup = setup(config);
+    if outgoing {
+        setup.direction = CallDirection::Outgoing;
+    }
+    setup.can_transfer = can_transfer;
     let first = Line::Setup { setup: Box::new(setup.clone()) };
     let mut shell = Shell {
         call: Call::new(setup).expect("an agent that can be used"),
@@ -145,6 +187,23 @@ fn set(config: &mut AgentConfig, setting: &str) {
             config.turn_taking = serde_json::from_value(settings).unwrap_or_else(|e| panic!("set {key}: {e}"));
         }
     }
+}
+
+/// Puts a piece of configuration, as JSON, over the agent's.
+fn merge(config: &mut AgentConfig, json: &str) {
+    fn over(base: &mut serde_json::Value, piece: serde_json::Value) {
+        match (base, piece) {
+            (serde_json::Value::Object(base), serde_json::Value::Object(piece)) => {
+                for (key, value) in piece {
+                    over(base.entry(key).or_insert(serde_json::Value::Null), value);
+                }
+            }
+            (base, piece) => *base = piece,
+        }
+    }
+    let mut whole = serde_json::to_value(&*config).expect("json");
+    over(&mut whole, serde_json::from_str(json).unwrap_or_else(|e| panic!("config: {e}: {json}")));
+    *config = serde_json::from_value(whole).unwrap_or_else(|e| panic!("config: {e}: {json}"));
 }
 
 /// Words of a line; what stands in quotes is one word, without them.
@@ -218,16 +277,9 @@ impl Shell {
                 probability: text(words, line).parse().expect("a probability"),
             },
             "not-scored" => Input::TurnScoreFailed { work: self.work('j', words) },
-            "thought" => Input::ThoughtText { work: self.work('m', words), text: text(words, line) },
-            "thought-done" => Input::ThoughtDone { work: self.work('m', words) },
-            "thought-failed" => Input::ThinkFailed { work: self.work('m', words) },
-            "tool" => Input::ToolFinished {
-                work: self.work('r', words),
-                outcome: match text(words, line).as_str() {
-                    "ok" => Ok(words.drain(..).filter_map(|w| w.split_once('=').map(owned)).collect()),
-                    _ => Err(text(words, line)),
-                },
-            },
+            "thought" | "thought-done" | "thought-failed" | "thought-tool" | "used" | "tool" => {
+                self.thinking(head, words, line)
+            }
             "started" | "speaks" => {
                 let speech = self.speech(words, |s| s.started_ms.is_none());
                 self.on(speech, |s| s.started_ms = Some(at_ms));
@@ -257,6 +309,9 @@ impl Shell {
                 self.played_ms = at_ms;
                 Input::Played { speech }
             }
+            "utterance-ended" => Input::UtteranceEnded { sure: true },
+            "utterance-likely-ended" => Input::UtteranceEnded { sure: false },
+            "language" => Input::LanguageHeard { tag: text(words, line) },
             "partial" => Input::Partial { text: text(words, line) },
             "dtmf" => Input::Dtmf { digit: text(words, line).chars().next().expect("a digit") },
             "say" => Input::Command(call::Command::Say { text: text(words, line) }),
@@ -266,6 +321,37 @@ impl Shell {
             _ => panic!("no input: {line}"),
         };
         vec![input]
+    }
+
+    /// What comes from the language model and from tools.
+    fn thinking(&self, head: &str, words: &mut VecDeque<String>, line: &str) -> Input {
+        match head {
+            "thought" => Input::ThoughtText { work: self.work('m', words), text: text(words, line) },
+            "thought-done" => Input::ThoughtDone { work: self.work('m', words) },
+            "thought-failed" => Input::ThinkFailed { work: self.work('m', words) },
+            "tool" => Input::ToolFinished {
+                work: self.work('r', words),
+                outcome: match text(words, line).as_str() {
+                    "ok" => {
+                        let values = words.iter().filter_map(|w| w.split_once('=').map(owned)).collect();
+                        let text = words.drain(..).collect::<Vec<_>>().join(" ");
+                        Ok(ToolOutput { text, values })
+                    }
+                    _ => Err(text(words, line)),
+                },
+            },
+            // Quotes within arguments are written as «'».
+            "thought-tool" => Input::ThoughtTool {
+                work: self.work('m', words),
+                id: text(words, line),
+                name: text(words, line),
+                arguments: text(words, line).replace('\'', "\""),
+            },
+            "used" => {
+                Input::ThoughtUsed { work: self.work('m', words), tokens: text(words, line).parse().expect("tokens") }
+            }
+            _ => panic!("no input: {line}"),
+        }
     }
 
     fn voice(&mut self, words: &mut VecDeque<String>, at_ms: u64, line: &str) -> Voice {
@@ -386,20 +472,33 @@ impl Shell {
             Effect::Transcribe { work } => format!("transcribe {}", self.call_it('t', work.0)),
             Effect::ScoreTurn { work } => format!("score {}", self.call_it('j', work.0)),
             Effect::DiscardUtterance => "discard".into(),
-            Effect::Think { work, messages } => {
-                format!("think {} {}", self.call_it('m', work.0), messages.iter().map(message).collect::<String>())
-                    .trim_end()
-                    .into()
+            Effect::Think { work, messages, language } => {
+                let tongue = if language.starts_with("en") { String::new() } else { format!("in {language} ") };
+                let said = messages.iter().map(message).collect::<String>();
+                format!("think {} {tongue}{said}", self.call_it('m', work.0)).trim_end().into()
             }
             Effect::RunTool { work, name, arguments } => {
-                let arguments: Vec<String> = arguments.iter().map(|(k, v)| format!(" {k}={v}")).collect();
+                let bare = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let arguments: Vec<String> = arguments.iter().map(|(k, v)| format!(" {k}={}", bare(v))).collect();
                 format!("run {} {name}{}", self.call_it('r', work.0), arguments.concat())
             }
             Effect::Cancel { work } => format!("cancel {}", self.name(work.0)),
-            Effect::Speak { speech, text } => {
+            Effect::Speak { speech, text, language } => {
                 self.speaking.push(Speaking { speech: *speech, started_ms: None, total_ms: None });
-                format!("speak {} \"{text}\"", self.call_it('s', speech.0))
+                let own = language.starts_with("en") || text.chars().any(|c| ('\u{900}'..='\u{97f}').contains(&c));
+                let tongue = if own { String::new() } else { format!(" in {language}") };
+                format!("speak {} \"{text}\"{tongue}", self.call_it('s', speech.0))
             }
+            Effect::SpeakThought { speech, work } => {
+                self.speaking.push(Speaking { speech: *speech, started_ms: None, total_ms: None });
+                let thought = self.name(work.0).to_owned();
+                format!("speak {} what {thought} says", self.call_it('s', speech.0))
+            }
+            Effect::PlayKeys { speech, keys } => {
+                self.speaking.push(Speaking { speech: *speech, started_ms: None, total_ms: None });
+                format!("keys {} {keys}", self.call_it('s', speech.0))
+            }
+            Effect::SetLanguage { tag } => format!("listen-in {tag}"),
             Effect::CancelSpeech { speech } => {
                 self.speaking.retain(|s| s.speech != *speech);
                 format!("cancel {}", self.name(speech.0))
@@ -413,7 +512,15 @@ impl Shell {
 }
 
 fn message(message: &Message) -> String {
-    format!("{}: \"{}\" ", message.role, message.text)
+    match message {
+        Message::Caller { text } => format!("caller: \"{text}\" "),
+        Message::Agent { text, tool_calls } => {
+            let calls: String =
+                tool_calls.iter().map(|c| format!("{}={}({}) ", c.id, c.name, c.arguments.replace('"', "'"))).collect();
+            format!("agent: \"{text}\" {calls}")
+        }
+        Message::ToolResult { id, text, .. } => format!("{id}: \"{}\" ", text.replace('"', "'")),
+    }
 }
 
 fn show_note(note: &Note) -> String {
@@ -431,6 +538,11 @@ fn show_note(note: &Note) -> String {
         Note::ToolStarted { name } => format!("tool-started {name}"),
         Note::ToolFinished { succeeded } => format!("tool-finished {}", if *succeeded { "ok" } else { "failed" }),
         Note::MarkMissing => "mark-missing".into(),
+        Note::Filler => "filler".into(),
+        Note::Echo => "echo".into(),
+        Note::LanguageSwitched { tag } => format!("language {tag}"),
+        Note::AnsweredByMachine { what: Machine::Voicemail } => "machine voicemail".into(),
+        Note::AnsweredByMachine { what: Machine::Announcement } => "machine announcement".into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `caly bench`: what a node costs and how it keeps up, measured from outside. The server is a child process with a
 //! folder of its own; callers and vendors are in this process, on another core. Method and figures are those of the
-//! measurements that docs/measurements.md keeps.
+//! measurements that docs/measurements.md keeps. `caly bench turns` measures what is heard, without a server.
 
 mod caller;
 mod cores;
@@ -8,13 +8,14 @@ mod figures;
 mod report;
 mod server;
 mod setup;
+mod turns;
 
 use crate::clock;
 use crate::config::Config;
 use crate::terminal::complain;
 use anyhow::{Context, bail, ensure};
 use caller::{Caller, Metered, SAMPLE_RATE_HZ, Speech, TurnCaller};
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use cores::Cores;
 use figures::{Figures, Window};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -59,9 +60,19 @@ enum SpeechKind {
     Builtin,
 }
 
+/// What else can be measured.
+#[derive(Subcommand)]
+enum What {
+    /// How well the end of a caller's turn is told on recorded speech, and how often voice activity is wrong.
+    Turns(turns::Arguments),
+}
+
 /// What `caly bench` takes.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// How many calls at once; a fresh server for each number.
     #[arg(long, value_delimiter = ',', default_value = "1,10,50")]
     calls: Vec<usize>,
@@ -107,6 +118,9 @@ impl Arguments {
 /// # Errors
 /// When something it needs is missing, or the server ends. The exit status is 1 when a call failed.
 pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(What::Turns(arguments)) = &arguments.what {
+        return Box::pin(turns::run(config, arguments)).await;
+    }
     arguments.check()?;
     let caller = match arguments.speech {
         SpeechKind::Stub => Caller::Turns(TurnCaller::new(Arc::new(Speech::load(&config.voices_dir)?))),

@@ -204,6 +204,11 @@ async fn print_live(mut events: broadcast::Receiver<LiveEvent>) {
                 say(format!("{at}  {}", dim(&format!("the caller had heard: {}", turn.text))));
             }
             Live::Turn(_) => {}
+            Live::Filler => say(format!("{at}  {}", dim("the answer is slow; a few words bridge it"))),
+            Live::Fallback(stage) => {
+                say(format!("{at}  {}", coloured("33", &format!("{stage}: another provider took over"))))
+            }
+            Live::Language(tag) => say(format!("{at}  {}", dim(&format!("the conversation goes on in {tag}")))),
             Live::Ended(reason) => {
                 say(format!("{at}  {}", dim(&format!("the call is over: {reason}"))));
                 return;

@@ -378,6 +378,7 @@ mod tests {
             dialed_at: None,
             transfer_to: None,
             transferred_at: None,
+            outcome: store::call_records::Outcome::default(),
         }
     }
 

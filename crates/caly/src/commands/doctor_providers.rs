@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::services;
 use crate::terminal::say;
-use crate::vendors::Vendors;
+use crate::vendors::VendorClients;
 use providers::Error;
 use providers::anthropic::{AnthropicModel, AnthropicSettings};
 use providers::openai::{ModelSettings, OpenAiModel};
@@ -16,30 +16,11 @@ use std::time::Instant;
 /// When no client can be made. What a vendor says is printed, and makes the exit status 1 when it is a refusal.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let http = services::http()?;
-    let vendors = Vendors::of(config, &http);
     let mut asked = Asked::default();
-    if let Some(one) = &vendors.sarvam_transcriber {
-        asked.ask("sarvam, speech to text", one.check()).await;
+    for (name, question) in VendorClients::checks(config, &http) {
+        asked.ask(&name, question).await;
     }
-    if let Some(one) = &vendors.transcription {
-        asked.ask("openai, speech to text", one.check()).await;
-    }
-    if let Some(one) = &vendors.aura {
-        asked.ask("deepgram", one.check()).await;
-    }
-    if let Some(one) = &vendors.sarvam_speaker {
-        asked.ask("sarvam, text to speech", one.check()).await;
-    }
-    if let Some(one) = &vendors.elevenlabs {
-        asked.ask("elevenlabs", one.check()).await;
-    }
-    if let Some(one) = &vendors.cartesia {
-        asked.ask("cartesia", one.check()).await;
-    }
-    if let Some(one) = &vendors.speech {
-        asked.ask("openai, text to speech", one.check()).await;
-    }
-    if let Some(key) = vendors.anthropic {
+    if let Some(key) = config.vendors.anthropic.key.clone() {
         let mut settings = AnthropicSettings::new("", Some(key));
         if let Some(url) = &config.vendors.anthropic.url {
             settings.base_url.clone_from(url);

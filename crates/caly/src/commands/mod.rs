@@ -14,3 +14,4 @@ pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod test_agent;

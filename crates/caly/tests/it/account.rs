@@ -17,7 +17,7 @@ const MAILED_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const NO_LIMITS: (&str, &str) = (
     "CALY_RATE_LIMITS",
     "login=100000/1m,register=100000/1m,email_verification=100000/1m,code_resend=100000/1m,password_reset=100000/1m,\
-     unauthenticated=1000000/1m,webhooks=1000000/1m,organisation=1000000/1m",
+     uploads=100000/1m,unauthenticated=1000000/1m,webhooks=1000000/1m,organisation=1000000/1m",
 );
 
 /// Somebody with an organisation of their own, logged in.

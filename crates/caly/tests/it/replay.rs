@@ -89,3 +89,48 @@ async fn logs_can_be_left_out() {
     server.stop().await;
     assert_eq!(place.files("calls"), Vec::<String>::new());
 }
+
+/// A call in which the caller named a colour, and flows that differ from its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_past_call_against_another_agent() {
+    let (place, log) = logged_call().await;
+    let file = place.path("call.jsonl");
+    let setup: serde_json::Value = serde_json::from_str(log.lines().next().expect("a setup")).expect("JSON");
+    let flow = setup["setup"]["agent"]["brain"]["text"].as_str().expect("a flow").to_owned();
+    let path = place.path("new.toml");
+    let path = path.to_str().expect("a path");
+    std::fs::write(path, &flow).expect("written");
+    let same = replay(&place, &file, &["--flow", path]).await;
+    assert!(same.succeeded().stdout.contains("0 changed, 0 added, 0 gone"), "{same:?}");
+
+    std::fs::write(path, flow.replace("Thank you and goodbye.", "Thank you and good night.")).expect("written");
+    let changed = replay(&place, &file, &["--flow", path]).await;
+    assert_eq!(changed.code, Some(1), "{changed:?}");
+    assert!(changed.stdout.contains("{+good night.+}") && changed.stdout.contains("1 changed"), "{changed:?}");
+    let json = replay(&place, &file, &["--flow", path, "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!((&json["same"], &json["ended"]["same"]), (&false.into(), &true.into()), "{json}");
+
+    std::fs::write(path, "name = 5").expect("written");
+    let broken = replay(&place, &file, &["--flow", path]).await;
+    assert!(broken.code == Some(2) && broken.stderr.contains("new.toml: "), "{broken:?}");
+    let prompt = replay(&place, &file, &["--prompt", path]).await;
+    assert!(prompt.code == Some(2) && prompt.stderr.contains("a flow takes no instructions"), "{prompt:?}");
+    std::fs::write(&file, format!("{log}\nhello\n")).expect("written");
+    std::fs::write(path, &flow).expect("written");
+    let unreadable = replay(&place, &file, &["--flow", path]).await;
+    assert!(unreadable.code == Some(2) && unreadable.stderr.contains("call.jsonl: line "), "{unreadable:?}");
+
+    // The same call from the database: its turns say the same.
+    let id = log_id(&place);
+    let stored = run(&place, &["replay", "--call", &id, "--flow", path], &[]).await;
+    assert!(stored.succeeded().stdout.contains("0 changed, 0 added, 0 gone"), "{stored:?}");
+    let nobody = run(&place, &["replay", "--call", "00000000-0000-0000-0000-000000000000", "--flow", path], &[]).await;
+    assert!(nobody.code == Some(2) && nobody.stderr.contains("there is no call"), "{nobody:?}");
+}
+
+/// The only call that has a log.
+fn log_id(place: &Place) -> String {
+    let files = place.files("calls");
+    files.first().and_then(|name| name.strip_suffix(".jsonl")).expect("a log").to_owned()
+}

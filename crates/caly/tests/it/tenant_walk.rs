@@ -97,6 +97,9 @@ impl Belongings {
         let endpoint = person.make(server, "/api/webhook-endpoints", json!({ "url": url })).await;
         let sent = person.post(server, &format!("/api/webhook-endpoints/{endpoint}/test"), json!({})).await;
         let delivery = sent.body["id"].as_str().expect("a delivery").to_owned();
+        let title = format!("title-of-{}", person.user);
+        let text = format!("written-by-{}", person.user);
+        let document = person.make(server, "/api/documents", json!({ "title": title, "text": text })).await;
         let invited = format!("guest-{}@example.org", person.user);
         let invitation = person.make(server, "/api/invitations", json!({ "email": invited, "role": "viewer" })).await;
         let sessions = person.get(server, "/api/auth/sessions").await;
@@ -108,6 +111,7 @@ impl Belongings {
             ("CallId", call),
             ("CarrierAccountId", carrier_account),
             ("DeliveryId", delivery),
+            ("DocumentId", document),
             ("InvitationId", invitation),
             ("JobId", job),
             ("OrganisationId", person.organisation.clone()),
@@ -119,7 +123,16 @@ impl Belongings {
             ("WebhookEndpointId", endpoint),
         ]);
         let mut words: Vec<String> = ids.values().cloned().collect();
-        words.extend([name, number, invited, url, person.email.clone(), format!("said-by-{}", person.user)]);
+        words.extend([
+            name,
+            number,
+            invited,
+            url,
+            person.email.clone(),
+            format!("said-by-{}", person.user),
+            title,
+            text,
+        ]);
         Self { ids, words }
     }
 
@@ -319,6 +332,7 @@ both_databases! {
             ("RecordingId", "/api/recordings/"),
             ("CarrierAccountId", "/api/carrier-accounts/"),
             ("JobId", "/api/jobs/"),
+            ("DocumentId", "/api/documents/"),
             ("WebhookEndpointId", "/api/webhook-endpoints/"),
         ] {
             let answer = asha.get(&server, &format!("{path}{}", hers.ids[kind])).await;

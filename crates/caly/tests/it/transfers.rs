@@ -4,12 +4,19 @@ use crate::place::both_databases;
 use crate::world::{NUMBER_AS_SENT, PATH_TOKEN, World, colours, transferring};
 use serde_json::json;
 use std::time::Duration;
-use testkit::carrier::{Announce, CallObservation, ConnectApplet, FakeExotel, Human, Options, RecordedCaller};
+use testkit::carrier::{
+    Announce, CallObservation, CallerSide, ConnectApplet, FakeExotel, Human, Options, RecordedCaller,
+};
 
 /// Longer than the agent needs to say that somebody else comes.
 const STAYS_MS: u64 = 15_000;
 
 async fn call_through_a_flow(url: &str, humans: Vec<Human>) -> CallObservation {
+    Box::pin(through_a_flow(url, humans, &mut RecordedCaller::new(Vec::new(), STAYS_MS))).await
+}
+
+/// A call of this caller, through a flow that connects whom the agent hands over.
+pub(crate) async fn through_a_flow(url: &str, humans: Vec<Human>, caller: &mut dyn CallerSide) -> CallObservation {
     let webhook = |name: &str| format!("{url}/webhooks/exotel/{name}/{PATH_TOKEN}");
     let announce = Announce::DynamicUrl { url: webhook("voicebot"), passthru_url: Some(webhook("passthru")) };
     let mut options = Options::new(url, announce);
@@ -19,8 +26,7 @@ async fn call_through_a_flow(url: &str, humans: Vec<Human>) -> CallObservation {
     connect.passthru_url = Some(webhook("passthru"));
     connect.humans = humans;
     options.connect = Some(connect);
-    let mut caller = RecordedCaller::new(Vec::new(), STAYS_MS);
-    FakeExotel::new(options).place_call(&mut caller).await.expect("taken")
+    FakeExotel::new(options).place_call(caller).await.expect("taken")
 }
 
 both_databases! {

@@ -4,8 +4,8 @@ use crate::place::{Place, eventually, now};
 use crate::program::Server;
 use audio::wav::Wav;
 use model::{
-    AgentConfig, AgentId, Brain, CallId, CarrierKind, E164, LanguageModelConfig, RecordingSource, RecordingStatus,
-    SpeechConfig, TenantId, ToolConfig, TranscriptTurn, TurnTaking,
+    AgentConfig, AgentId, Analysis, Brain, CallId, CarrierKind, E164, Knowledge, LanguageModelConfig, RecordingSource,
+    RecordingStatus, Silence, SpeechConfig, TenantId, ToolConfig, TranscriptTurn, TurnTaking, Voicemail,
 };
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -61,10 +61,18 @@ pub(crate) fn colours() -> AgentConfig {
     AgentConfig {
         language: "en-IN".to_owned(),
         greeting: None,
+        notice: None,
+        languages: Vec::new(),
         brain: Brain::Flow { text: FLOW.to_owned() },
-        speech: SpeechConfig { transcriber: "deepgram".into(), speaker: "openai".into(), voice: String::new() },
+        speech: SpeechConfig { transcriber: "deepgram".into(), speaker: "openai".into(), ..SpeechConfig::default() },
         turn_taking: TurnTaking::default(),
         tools: BTreeMap::from([("keep_colour".to_owned(), ToolConfig::Record)]),
+        lookup: None,
+        voicemail: Voicemail::default(),
+        silence: Silence::default(),
+        ambience: None,
+        knowledge: Knowledge::default(),
+        analysis: Analysis::default(),
         max_duration_s: 300,
         record: true,
     }
@@ -86,6 +94,9 @@ pub(crate) fn talker(words: usize) -> AgentConfig {
         model: "fake".to_owned(),
         system_prompt: "You take orders.".to_owned(),
         temperature: 0.2,
+        fallbacks: Vec::new(),
+        hedge_after_ms: 0,
+        tokens_max: 0,
     };
     let greeting: Vec<String> =
         (1..=words).map(|n| if n % 6 == 0 { "words.".into() } else { "words".into() }).collect();

@@ -223,7 +223,10 @@ fn context(store: &Store, folder: &std::path::Path, clock: &Arc<Mutex<DateTime<U
         audit_keep_days: None,
         wake: Arc::new(Notify::new()),
         exotel: ExotelClient::new(&http, Some(carrier.to_owned())).expect("a client"),
+        models: None,
+        prices: Arc::new(jobs::prices::Prices::built_in().expect("reads")),
         targets: Targets::new(),
+        embedder: None,
         carrier_files: CarrierFiles::new(&http, &files).expect("a client"),
     }
 }

@@ -4,9 +4,7 @@
 use chrono::{DateTime, Duration, Utc};
 use identity::Passwords;
 use jobs::{Context, Runner};
-use model::{
-    AgentConfig, AgentId, Brain, CallDirection, CallStatus, CarrierKind, RecordingId, RecordingStatus, TenantId,
-};
+use model::{AgentConfig, AgentId, CallDirection, CallStatus, CarrierKind, RecordingId, RecordingStatus, TenantId};
 use providers::carrier_file::{CarrierFiles, FileLimits, FileSettings};
 use providers::egress::{Allowed, Egress};
 use providers::exotel::ExotelClient;
@@ -194,16 +192,10 @@ fn check_wait(job: &Job, before: Option<&Job>, now: DateTime<Utc>) {
 }
 
 fn agent() -> AgentConfig {
-    AgentConfig {
-        language: "en-IN".to_owned(),
-        greeting: None,
-        brain: Brain::Flow { text: "x".to_owned() },
-        speech: model::SpeechConfig { transcriber: "a".into(), speaker: "b".into(), voice: String::new() },
-        turn_taking: model::TurnTaking::default(),
-        tools: BTreeMap::new(),
-        max_duration_s: 300,
-        record: true,
-    }
+    let config = serde_json::json!({
+        "brain": { "kind": "flow", "text": "x" }, "speech": { "transcriber": "a", "speaker": "b" },
+    });
+    serde_json::from_value(config).expect("a configuration")
 }
 
 fn context(store: Store, folder: &tempfile::TempDir, bucket: &FakeBucket, clock: jobs::Clock) -> Context {
@@ -240,7 +232,10 @@ fn context(store: Store, folder: &tempfile::TempDir, bucket: &FakeBucket, clock:
         egress: Egress::new(&http, Allowed::LoopbackToo).expect("a client"),
         carrier_files: CarrierFiles::new(&http, &files).expect("a folder"),
         exotel: ExotelClient::new(&http, None).expect("a client"),
+        models: None,
+        prices: Arc::new(jobs::prices::Prices::built_in().expect("reads")),
         targets: Targets::new(),
+        embedder: None,
         media_url: "wss://caly.example.org".into(),
         passwords: Passwords::new(),
         public_url: "https://caly.example.org".into(),

@@ -1,7 +1,7 @@
-//! Readers of what stands in one or several words: money, phone numbers, dates, times, units.
+//! Readers of what stands in one or several words: phone numbers, dates, times, units.
 
 use crate::tokens::{is_grouped, is_word_char};
-use crate::{Tongue, dates, money as money_words, numbers};
+use crate::{Tongue, dates, numbers};
 use chrono::{NaiveDate, NaiveTime};
 
 /// What a reader found: the words and how many pieces they stand for.
@@ -25,7 +25,7 @@ impl Piece {
     }
 
     /// Nothing between this word and the next but a space.
-    fn joins_next(&self) -> bool {
+    pub(super) fn joins_next(&self) -> bool {
         self.trail.is_empty()
     }
 }
@@ -45,13 +45,13 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
 
 /// A currency sign or its abbreviation by itself.
 pub(super) fn is_sign(piece: &Piece) -> bool {
-    (piece.core.is_empty() && matches!(piece.lead.as_str(), "₹" | "$"))
-        || (piece.core.is_empty() && matches!(piece.trail.as_str(), "₹" | "$"))
+    (piece.core.is_empty() && matches!(piece.lead.as_str(), "₹" | "$" | "€" | "£"))
+        || (piece.core.is_empty() && matches!(piece.trail.as_str(), "₹" | "$" | "€" | "£"))
         || is_rupee_abbreviation(&piece.core)
 }
 
 fn is_rupee_abbreviation(core: &str) -> bool {
-    matches!(core.to_lowercase().as_str(), "rs" | "inr" | "रु")
+    matches!(core.to_lowercase().as_str(), "rs" | "inr" | "रु" | "रू" | "usd" | "eur" | "gbp")
 }
 
 /// Marks before a number that are words: `+`, `#`, `-`.
@@ -67,58 +67,8 @@ pub(super) fn spoken_lead(piece: &Piece, tongue: Tongue) -> String {
     }
 }
 
-fn scale_word(core: &str) -> Option<&str> {
-    matches!(
-        core.to_lowercase().as_str(),
-        "lakh" | "lakhs" | "crore" | "crores" | "thousand" | "million" | "लाख" | "करोड़" | "हज़ार"
-    )
-    .then_some(core)
-}
-
-/// `₹500`, `₹ 1.5 lakh`, `Rs. 500/-`, `Rs.500`, `INR 25,000`, `$5`.
-pub(super) fn money(rest: &[Piece], tongue: Tongue) -> Option<Said> {
-    let first = rest.first()?;
-    let sign_alone = is_sign(first);
-    let glued = ["Rs.", "Rs", "rs.", "RS."].iter().find_map(|s| first.core.strip_prefix(s)).filter(|n| is_amount(n));
-    let (number, piece, mut used) = if let Some(number) = glued {
-        (number, first, 1)
-    } else if sign_alone {
-        let next = rest.get(1).filter(|p| p.lead.is_empty() && is_amount(&p.core))?;
-        (next.core.as_str(), next, 2)
-    } else if (first.lead.ends_with('₹') || first.lead.ends_with('$')) && is_amount(&first.core) {
-        (first.core.as_str(), first, 1)
-    } else {
-        return None;
-    };
-    let mut end = piece;
-    let mut scale = None;
-    if piece.joins_next()
-        && let Some(next) = rest.get(used).filter(|p| p.lead.is_empty())
-        && let Some(word) = scale_word(&next.core)
-    {
-        scale = Some(word);
-        end = next;
-        used += 1;
-    }
-    let dollars = first.whole().contains('$');
-    let said = if dollars {
-        let amount = numbers::decimal(number, tongue)?;
-        let scale = scale.map(|s| format!(" {s}")).unwrap_or_default();
-        let word = match tongue {
-            Tongue::English if number == "1" => "dollar",
-            Tongue::English => "dollars",
-            Tongue::Hindi => "डॉलर",
-        };
-        format!("{amount}{scale} {word}")
-    } else {
-        money_words::rupees(number, scale, tongue)?
-    };
-    let lead = first.lead.trim_end_matches(['₹', '$']);
-    let trail = end.trail.strip_prefix("/-").unwrap_or(&end.trail);
-    Some((format!("{lead}{said}{trail}"), used))
-}
-
-fn is_amount(core: &str) -> bool {
+/// `500`, `1,200.50`, `1.5`.
+pub(super) fn is_amount(core: &str) -> bool {
     let plain = core.bytes().all(|b| b.is_ascii_digit() || b == b'.') && core.matches('.').count() <= 1;
     core.starts_with(|c: char| c.is_ascii_digit()) && (plain || is_grouped(core))
 }
@@ -155,6 +105,14 @@ pub(super) fn phone(rest: &[Piece], tongue: Tongue) -> Option<Said> {
     let (digits, used) = best?;
     let lead = first.lead.strip_suffix('+').unwrap_or(&first.lead);
     let trail = rest.get(used - 1).map_or("", |p| p.trail.as_str());
+    // A landline in the groups it is written in: "080-26601234".
+    let area =
+        first.core.split('-').next().filter(|a| digits.len() == 11 && a.starts_with('0') && (3..=5).contains(&a.len()));
+    if let Some(rest) = area.filter(|_| !plus).and_then(|a| digits.strip_prefix(a)) {
+        let (one, two) = rest.split_at_checked(4)?;
+        let groups = [area.unwrap_or_default(), one, two].map(|g| numbers::digits(g, tongue));
+        return Some((format!("{lead}{}{trail}", groups.join(", ")), used));
+    }
     let number = if plus { format!("+{digits}") } else { digits };
     Some((format!("{lead}{}{trail}", numbers::phone(&number, tongue)), used))
 }
@@ -179,7 +137,12 @@ pub(super) fn written_date(rest: &[Piece], tongue: Tongue) -> Option<Said> {
         let number = |i: usize| parts.get(i).filter(|p| p.len() <= 4).and_then(|p| p.parse::<u32>().ok());
         match parts.len() {
             3 => {
-                let year = number(2).filter(|y| (1900..2200).contains(y))?;
+                let year = match parts.get(2).map_or(0, |p| p.len()) {
+                    // A form's "31-12-99": below fifty it is this century, else the last.
+                    2 => number(2).map(|y| if y < 50 { 2000 + y } else { 1900 + y }),
+                    _ => number(2),
+                };
+                let year = year.filter(|y| (1900..2200).contains(y))?;
                 let year = i32::try_from(year).ok()?;
                 let date = NaiveDate::from_ymd_opt(year, number(1)?, number(0)?)?;
                 with_year(date.day(), date.month(), Some(year), tongue)
@@ -210,11 +173,14 @@ fn with_year(day: u32, month: u32, year: Option<i32>, tongue: Tongue) -> String 
 
 /// Month by name, whole or by its first three letters.
 fn month_number(core: &str) -> Option<u32> {
-    let lower = core.to_lowercase();
+    let lower = crate::tokens::fold(core);
     (1..=12).find(|n| {
         let english = dates::month(*n, Tongue::English).to_lowercase();
         let short = english.get(..3).unwrap_or_default();
-        lower == english || lower == short || (lower == "sept" && *n == 9) || core == dates::month(*n, Tongue::Hindi)
+        lower == english
+            || lower == short
+            || (lower == "sept" && *n == 9)
+            || lower == crate::tokens::fold(dates::month(*n, Tongue::Hindi))
     })
 }
 
@@ -224,7 +190,70 @@ fn day_number(core: &str) -> Option<u32> {
 }
 
 fn year_number(piece: Option<&Piece>) -> Option<i32> {
-    piece.filter(|p| p.lead.is_empty() && p.core.len() == 4)?.core.parse().ok().filter(|y| (1900..2200).contains(y))
+    let piece = piece?;
+    // "Nov '26".
+    if piece.core.len() == 2 && matches!(piece.lead.as_str(), "'" | "’") {
+        return piece.core.parse::<i32>().ok().map(|y| 2000 + y);
+    }
+    Some(piece)
+        .filter(|p| p.lead.is_empty() && p.core.len() == 4)?
+        .core
+        .parse()
+        .ok()
+        .filter(|y| (1900..2200).contains(y))
+}
+
+/// A range of years as `2024-25` or `2024-2025`, a decade as `1990s`.
+pub(super) fn years(core: &str, tongue: Tongue) -> Option<String> {
+    let head = core.get(..4).filter(|h| h.bytes().all(|b| b.is_ascii_digit()))?;
+    let first: i32 = head.parse().ok().filter(|y| (1900..2200).contains(y))?;
+    let rest = core.get(4..)?;
+    if rest == "s" && tongue == Tongue::English {
+        let said = dates::year(first, tongue);
+        return Some(said.strip_suffix('y').map_or_else(|| format!("{said}s"), |stem| format!("{stem}ies")));
+    }
+    let second = rest.strip_prefix(['-', '–'])?;
+    let number: i32 = second.parse().ok().filter(|_| matches!(second.len(), 2 | 4))?;
+    let to = match tongue {
+        Tongue::English => "to",
+        Tongue::Hindi => "से",
+    };
+    let last = match second.len() {
+        2 if number == (first + 1) % 100 => numbers::below_hundred(u64::try_from(number).ok()?, tongue),
+        4 if number > first && number < 2200 => dates::year(number, tongue),
+        _ => return None,
+    };
+    Some(format!("{} {to} {last}", dates::year(first, tongue)))
+}
+
+/// `2026` where the word before or behind it makes it a year: "in 2026", "March 2026".
+pub(super) fn lone_year(before: &[Piece], piece: &Piece, tongue: Tongue) -> Option<String> {
+    let old: Option<i32> = piece.core.parse().ok().filter(|y| (1100..1900).contains(y) && piece.core.len() == 4);
+    let word = before.last().filter(|p| p.joins_next() || p.trail == ",")?;
+    let key = crate::tokens::fold(&word.core);
+    // Before 1900 only where nothing but a year can follow.
+    if let Some(year) = old {
+        return matches!(key.as_str(), "year" | "सन").then(|| dates::year(year, tongue));
+    }
+    let year = year_number(Some(piece))?;
+    (matches!(
+        key.as_str(),
+        "in" | "since"
+            | "year"
+            | "until"
+            | "till"
+            | "fy"
+            | "by"
+            | "before"
+            | "after"
+            | "early"
+            | "late"
+            | "born"
+            | "सन"
+            | "साल"
+            | "वर्ष"
+    ) || month_number(&word.core).is_some())
+    .then(|| dates::year(year, tongue))
 }
 
 /// `24 Nov`, `24th of November 2026`.
@@ -251,7 +280,12 @@ pub(super) fn day_first(rest: &[Piece], tongue: Tongue) -> Option<Said> {
 pub(super) fn month_first(rest: &[Piece], tongue: Tongue) -> Option<Said> {
     let first = rest.first()?;
     let month = month_number(&first.core).filter(|_| matches!(first.trail.as_str(), "" | "."))?;
-    let day_piece = rest.get(1).filter(|p| p.lead.is_empty())?;
+    let day_piece = rest.get(1).filter(|p| p.lead.is_empty() || p.lead == "'")?;
+    // "Mar 2026".
+    if let Some(year) = year_number(Some(day_piece)).filter(|_| day_piece.core.len() == 4 || day_piece.lead == "'") {
+        let said = format!("{} {}", dates::month(month, tongue), dates::year(year, tongue));
+        return Some((format!("{}{said}{}", first.lead, day_piece.trail), 2));
+    }
     let day = day_number(&day_piece.core)?;
     let mut trail = day_piece.trail.as_str();
     let mut used = 2;
@@ -275,20 +309,36 @@ fn half_of_day(piece: &Piece) -> Option<bool> {
     }
 }
 
-/// `10:30 AM`, `10 a.m.`, `10am`, `14:05`.
-pub(super) fn clock(rest: &[Piece], tongue: Tongue) -> Option<Said> {
+/// Whether a text writes times by the 24-hour clock: one beyond 12:59 shows it for all.
+pub(super) fn by_24_hours(all: &[Piece]) -> bool {
+    all.iter().flat_map(|p| p.core.split(['-', '–'])).any(|t| {
+        t.split_once(':')
+            .is_some_and(|(h, m)| m.len() == 2 && (h == "00" || h.parse::<u32>().is_ok_and(|h| (13..24).contains(&h))))
+    })
+}
+
+/// `10:30 AM`, `10 a.m.`, `10am`, `14:05`, `1430 hrs`, `5:30 बजे`. A time below 13 without am or pm says no part of the
+/// day unless the text is `day24` or the hour has a leading zero.
+pub(super) fn clock(rest: &[Piece], day24: bool, tongue: Tongue) -> Option<Said> {
     let first = rest.first()?;
     let core = first.core.as_str();
     let digits_end = core.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(core.len());
     let (number, suffix) = core.split_at(digits_end);
+    let hours_word = |p: &Piece| matches!(p.core.as_str(), "hrs" | "hours" | "Hrs" | "HRS");
+    let military = number.len() == 4
+        && suffix.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && rest.get(1).is_some_and(|p| p.lead.is_empty() && matches!(p.core.as_str(), "hrs" | "Hrs" | "HRS"));
     let (hour, minute) = match number.split_once([':', '.']) {
         Some((hour, minute)) if minute.len() == 2 => (hour, minute.parse::<u32>().ok()?),
         Some(_) => return None,
+        None if military => (number.get(..2)?, number.get(2..)?.parse::<u32>().ok()?),
         None => (number, 0),
     };
+    let leading_zero = hour.len() == 2 && hour.starts_with('0');
     let hour: u32 = hour.parse().ok().filter(|_| hour.len() <= 2)?;
     let glued = Piece { lead: String::new(), core: suffix.to_owned(), trail: first.trail.clone() };
-    let (half, end, used) = if let Some(half) = half_of_day(&glued) {
+    let (half, end, mut used) = if let Some(half) = half_of_day(&glued) {
         (Some(half), &glued, 1)
     } else if !suffix.is_empty() {
         return None;
@@ -298,10 +348,12 @@ pub(super) fn clock(rest: &[Piece], tongue: Tongue) -> Option<Said> {
             None => (None, first, 1),
         }
     };
+    let known =
+        half.is_some() || hour == 0 || hour > 12 || leading_zero || day24 || military || (hour == 12 && minute == 0);
     let hour = match half {
         Some(pm) if (1..=12).contains(&hour) => hour % 12 + if pm { 12 } else { 0 },
         Some(_) => return None,
-        None if number.contains(':') => hour,
+        None if number.contains(':') || military => hour,
         None => return None,
     };
     let time = NaiveTime::from_hms_opt(hour, minute, 0)?;
@@ -313,7 +365,16 @@ pub(super) fn clock(rest: &[Piece], tongue: Tongue) -> Option<Said> {
             trail.remove(0);
         }
     }
-    Some((format!("{}{}{trail}", first.lead, dates::time(time, tongue)), used))
+    let said = if known { dates::time(time, tongue) } else { dates::time_of_clock(time, tongue) };
+    // "14:05 hrs", "5:30 बजे": said already.
+    if trail.is_empty()
+        && let Some(next) = rest.get(used).filter(|p| p.lead.is_empty())
+        && (hours_word(next) || (tongue == Tongue::Hindi && matches!(next.core.as_str(), "बजे" | "baje")))
+    {
+        trail.clone_from(&next.trail);
+        used += 1;
+    }
+    Some((format!("{}{said}{trail}", first.lead), used))
 }
 
 /// `5km`, `3.5kg`.
@@ -321,25 +382,46 @@ pub(super) fn with_unit(core: &str, tongue: Tongue) -> Option<String> {
     let end = core.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = core.split_at(end);
     let amount = numbers::decimal(number, tongue)?;
-    Some(format!("{amount} {}", unit_word(unit, number == "1")?))
+    Some(format!("{amount} {}", unit_word(unit, number == "1", tongue)?))
 }
 
-/// A unit in full, English; `None` for other letters.
-pub(super) fn unit_word(unit: &str, one: bool) -> Option<String> {
-    let word = match unit {
-        "km" | "kms" | "Km" | "KM" => "kilometre",
-        "kg" | "kgs" | "Kg" | "KG" => "kilogram",
-        "g" | "gm" | "gms" => "gram",
-        "m" => "metre",
-        "cm" => "centimetre",
-        "mm" => "millimetre",
-        "ml" => "millilitre",
-        "mg" => "milligram",
-        "l" | "ltr" => "litre",
-        "hr" | "hrs" => "hour",
-        "min" | "mins" => "minute",
-        "sec" | "secs" => "second",
-        _ => return None,
-    };
-    Some(if one { word.to_owned() } else { format!("{word}s") })
+/// Units: as written, the English word for one, whether its plural has an s, the Hindi word.
+const UNITS: &[(&str, &str, bool, &str)] = &[
+    ("km kms Km KM", "kilometre", true, "किलोमीटर"),
+    ("kg kgs Kg KG", "kilogram", true, "किलो"),
+    ("g gm gms", "gram", true, "ग्राम"),
+    ("m mtr mtrs", "metre", true, "मीटर"),
+    ("cm cms", "centimetre", true, "सेंटीमीटर"),
+    ("mm", "millimetre", true, "मिलीमीटर"),
+    ("ml ML", "millilitre", true, "मिलीलीटर"),
+    ("mg", "milligram", true, "मिलीग्राम"),
+    ("l ltr ltrs lt", "litre", true, "लीटर"),
+    ("hr hrs", "hour", true, "घंटे"),
+    ("min mins", "minute", true, "मिनट"),
+    ("sec secs", "second", true, "सेकंड"),
+    ("ft", "feet", false, "फ़ुट"),
+    ("sqft", "square feet", false, "वर्ग फ़ुट"),
+    ("kmph km/h km/hr", "kilometres per hour", false, "किलोमीटर प्रति घंटा"),
+    ("kWh kwh KWH", "kilowatt hour", true, "किलोवाट घंटे"),
+    ("kW kw KW", "kilowatt", true, "किलोवाट"),
+    ("MW", "megawatt", true, "मेगावाट"),
+    ("GB gb", "G B", false, "जीबी"),
+    ("MB mb", "M B", false, "एमबी"),
+    ("TB", "T B", false, "टीबी"),
+    ("Mbps mbps", "M B P S", false, "एमबीपीएस"),
+    ("mAh", "milliamp hour", true, "एमएएच"),
+    ("°C ℃ °c", "degrees Celsius", false, "डिग्री सेल्सियस"),
+    ("°F", "degrees Fahrenheit", false, "डिग्री फ़ारेनहाइट"),
+    ("yr yrs", "year", true, "साल"),
+    ("pcs", "pieces", false, "पीस"),
+];
+
+/// A unit in full; `None` for other letters.
+pub(super) fn unit_word(unit: &str, one: bool, tongue: Tongue) -> Option<String> {
+    let (_, english, plural, hindi) = UNITS.iter().find(|(written, ..)| written.split(' ').any(|w| w == unit))?;
+    Some(match tongue {
+        Tongue::Hindi => (*hindi).to_owned(),
+        Tongue::English if one || !plural => (*english).to_owned(),
+        Tongue::English => format!("{english}s"),
+    })
 }

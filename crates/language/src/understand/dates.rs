@@ -97,7 +97,12 @@ fn relative(tokens: &[String], at: usize, today: NaiveDate) -> Option<Found> {
     match word(0) {
         "today" | "tonight" | "aaj" | "आज" => return Some((Some(today), 1)),
         "tomorrow" | "tomorrows" | "tommorow" | "kal" | "कल" => return Some((add(today, 1), 1)),
-        "parson" | "parso" | "parsoo" | "परसों" | "परसो" => return Some((add(today, 2), 1)),
+        "parson" | "parso" | "parsoo" | "parsun" | "परसों" | "परसो" => {
+            return Some((add(today, 2), 1));
+        }
+        "narson" | "tarson" | "narso" | "tarso" | "नरसों" | "तरसों" => {
+            return Some((add(today, 3), 1));
+        }
         _ => {}
     }
     let (start, english) = match word(0) {
@@ -108,11 +113,13 @@ fn relative(tokens: &[String], at: usize, today: NaiveDate) -> Option<Found> {
     let end = start + number.used;
     let unit = tokens.get(end).map_or("", String::as_str);
     let after = tokens.get(end + 1).map_or("", String::as_str);
-    let behind = matches!(after, "baad" | "bad" | "later" | "बाद" | "mein" | "में")
+    let behind = matches!(after, "baad" | "bad" | "later" | "बाद" | "mein" | "me" | "में" | "hence")
         || (after == "from" && tokens.get(end + 2).is_some_and(|t| t == "now"));
     let days = match unit {
-        "day" | "days" | "din" | "दिन" => number.value()?,
-        "week" | "weeks" | "hafte" | "हफ्ते" => number.value()?.checked_mul(7)?,
+        "day" | "days" | "din" | "dino" | "दिन" | "दिनों" => number.value()?,
+        "week" | "weeks" | "hafte" | "hafta" | "हफ्ते" | "हफ्ता" | "सप्ताह" => {
+            number.value()?.checked_mul(7)?
+        }
         _ => return None,
     };
     if !(english || behind) {
@@ -136,6 +143,12 @@ fn written(tokens: &[String], at: usize, today: NaiveDate) -> Option<Found> {
         }
         [_, _, y] if y.len() == 4 => {
             Some((NaiveDate::from_ymd_opt(i32::try_from(number(2)?).ok()?, number(1)?, number(0)?), 1))
+        }
+        // A form's "31-12-99": below fifty it is this century, else the last.
+        [d, m, y] if d.len() <= 2 && m.len() <= 2 && y.len() == 2 => {
+            let year = i32::try_from(number(2)?).ok()?;
+            let year = year + if year < 50 { 2000 } else { 1900 };
+            Some((NaiveDate::from_ymd_opt(year, number(1)?, number(0)?), 1))
         }
         [d, m] if token.contains('/') && d.len() <= 2 && m.len() <= 2 => {
             Some((next_such(number(0)?, number(1)?, today), 1))
@@ -165,14 +178,21 @@ fn day_and_month(tokens: &[String], at: usize, today: NaiveDate) -> Option<Found
         let day = day_of(number.value()).filter(|d| *d < 100)?;
         return Some(with_year(tokens, at, end, day, month, today));
     }
+    if let Some(day) = tokens.get(at).and_then(|t| hindi_ordinal(t)) {
+        let tarikh = usize::from(tokens.get(at + 1).is_some_and(|t| is_tarikh(t)));
+        if let Some(month) = tokens.get(at + 1 + tarikh).and_then(|t| month_name(t)) {
+            return Some(with_year(tokens, at, at + 2 + tarikh, day, month, today));
+        }
+        return (tarikh == 1).then(|| (next_day_of_month(day, today), 2));
+    }
     let number = cardinal_at(tokens, at)?;
     let end = at + number.used;
-    let of = usize::from(matches!(tokens.get(end).map(String::as_str), Some("of" | "tarikh" | "tareekh" | "तारीख")));
+    let of = usize::from(tokens.get(end).is_some_and(|t| t == "of" || is_tarikh(t)));
     if let Some(month) = tokens.get(end + of).and_then(|t| month_name(t)) {
         let day = day_of(number.value()).filter(|d| *d < 100)?;
         return Some(with_year(tokens, at, end + of + 1, day, month, today));
     }
-    let day_word = matches!(tokens.get(end).map(String::as_str), Some("tarikh" | "tareekh" | "तारीख"));
+    let day_word = tokens.get(end).is_some_and(|t| is_tarikh(t));
     let one_of_list = number.ordinal
         && matches!(tokens.get(end).map(String::as_str), Some("one" | "option" | "time" | "floor" | "choice"));
     if (number.ordinal && !one_of_list) || day_word {
@@ -182,14 +202,29 @@ fn day_and_month(tokens: &[String], at: usize, today: NaiveDate) -> Option<Found
     None
 }
 
+fn is_tarikh(token: &str) -> bool {
+    matches!(token, "tarikh" | "tareekh" | "tarik" | "taarikh" | "taareekh" | "तारीख")
+}
+
+/// "pehli tareekh": Hindi's own ordinals, up to four.
+fn hindi_ordinal(token: &str) -> Option<u32> {
+    Some(match token {
+        "pehli" | "pahli" | "paheli" | "pehla" | "पहली" | "पहला" => 1,
+        "doosri" | "dusri" | "दूसरी" => 2,
+        "teesri" | "tisri" | "तीसरी" => 3,
+        "chauthi" | "चौथी" => 4,
+        _ => return None,
+    })
+}
+
 fn with_year(tokens: &[String], at: usize, end: usize, day: u32, month: u32, today: NaiveDate) -> Found {
     let year = cardinal_at(tokens, end).and_then(|y| {
         let value = y.value()?;
         // "twenty twenty six" is read as 20 and 26.
-        if value == 20 {
+        if matches!(value, 19 | 20) {
             let rest = cardinal_at(tokens, end + y.used).and_then(|r| Some((r.value()?, r.used)));
             if let Some((rest, used)) = rest.filter(|(r, _)| (10..100).contains(r)) {
-                return Some((2000 + rest, y.used + used));
+                return Some((value * 100 + rest, y.used + used));
             }
         }
         (1900..2200).contains(&value).then_some((value, y.used))
@@ -271,18 +306,18 @@ fn weekday_name(token: &str) -> Option<Weekday> {
 
 fn month_name(token: &str) -> Option<u32> {
     Some(match token {
-        "january" | "jan" | "janvari" | "जनवरी" => 1,
-        "february" | "feb" | "farvari" | "फरवरी" => 2,
-        "march" | "mar" | "मार्च" => 3,
+        "january" | "jan" | "janvari" | "janwari" | "januari" | "जनवरी" => 1,
+        "february" | "feb" | "farvari" | "farwari" | "फरवरी" => 2,
+        "march" | "mar" | "maarch" | "मार्च" => 3,
         "april" | "apr" | "aprail" | "अप्रैल" => 4,
         "may" | "mai" | "मई" => 5,
-        "june" | "jun" | "जून" => 6,
-        "july" | "jul" | "julai" | "जुलाई" => 7,
+        "june" | "jun" | "joon" | "जून" => 6,
+        "july" | "jul" | "julai" | "julaai" | "जुलाई" => 7,
         "august" | "aug" | "agast" | "अगस्त" => 8,
-        "september" | "sep" | "sept" | "sitambar" | "सितंबर" | "सितम्बर" => 9,
-        "october" | "oct" | "aktubar" | "अक्टूबर" | "अक्तूबर" => 10,
-        "november" | "nov" | "navambar" | "नवंबर" | "नवम्बर" => 11,
-        "december" | "dec" | "disambar" | "दिसंबर" | "दिसम्बर" => 12,
+        "september" | "sep" | "sept" | "sitambar" | "sitamber" | "सितंबर" | "सितम्बर" => 9,
+        "october" | "oct" | "aktubar" | "aktoobar" | "अक्टूबर" | "अक्तूबर" => 10,
+        "november" | "nov" | "navambar" | "navamber" | "नवंबर" | "नवम्बर" => 11,
+        "december" | "dec" | "disambar" | "disamber" | "दिसंबर" | "दिसम्बर" => 12,
         _ => return None,
     })
 }

@@ -4,7 +4,10 @@
 //! All take any text and never panic; at most the first 400 words are read.
 
 pub mod choice;
+pub mod codes;
 pub mod dates;
+pub mod durations;
+pub mod money;
 pub mod names;
 pub mod numbers;
 pub mod phone;

@@ -40,6 +40,8 @@ const BETWEEN: &[&str] = &[
     "er",
     "hmm",
     "so",
+    "hai",
+    "है",
 ];
 
 /// Reads the phone number in a text. Of several runs of digits a complete number wins, the last such; else the longest.

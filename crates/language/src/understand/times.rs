@@ -97,7 +97,7 @@ fn mention(tokens: &[String], at: usize, part: Half, hours: Option<Hours>) -> Op
         let (half, end) = half_after(tokens, end, part);
         return Some((Mention { at, end, value: settle_half(hour, minute, half, hours) }, true));
     }
-    let clock = clock_token(word(tokens, at));
+    let clock = clock_token(word(tokens, at)).or_else(|| military(tokens, at));
     let (hour, minute, end) = match clock {
         Some((hour, minute)) => (hour, minute, at + 1),
         None => hour_and_minute(tokens, at)?,
@@ -114,7 +114,7 @@ fn mention(tokens: &[String], at: usize, part: Half, hours: Option<Hours>) -> Op
     let colon = clock.is_some() && word(tokens, at).contains(':');
     let sure = half_said || marked || colon || daytime_before;
     let part_follows = is_part_word(word(tokens, end))
-        || matches!(word(tokens, end), "in" if is_part_word(word(tokens, end + 1)) || is_part_word(word(tokens, end + 2)));
+        || matches!(word(tokens, end), "in" | "at" if is_part_word(word(tokens, end + 1)) || is_part_word(word(tokens, end + 2)));
     if !(sure || weak || part_follows) || (with_minutes && !(sure || weak || part_follows)) {
         return None;
     }
@@ -146,6 +146,14 @@ fn clock_token(token: &str) -> Option<(u32, u32)> {
         .then(|| Some((hour.parse().ok()?, minute.parse().ok()?)))?
 }
 
+/// "1430 hrs".
+fn military(tokens: &[String], at: usize) -> Option<(u32, u32)> {
+    let token = word(tokens, at);
+    let hours = matches!(word(tokens, at + 1), "hrs" | "hours") && token.len() == 4;
+    let (hour, minute) = token.split_at_checked(2).filter(|_| hours && token.bytes().all(|b| b.is_ascii_digit()))?;
+    Some((hour.parse().ok()?, minute.parse().ok()?))
+}
+
 /// A small whole number at `at`: its value and the token behind it.
 fn small(tokens: &[String], at: usize) -> Option<(u32, usize)> {
     let number = cardinal_at(tokens, at).filter(|n| !n.ordinal && n.digits.len() <= 2)?;
@@ -169,7 +177,7 @@ fn hour_and_minute(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
         let plausible = minute < 60 && (minute >= 10 || oh == 1 || bajkar > 0 || word(tokens, end).starts_with('0'));
         let row_goes_on = small(tokens, after).is_some();
         if plausible && !row_goes_on {
-            let minute_word = usize::from(matches!(word(tokens, after), "minute" | "minutes" | "मिनट"));
+            let minute_word = usize::from(matches!(word(tokens, after), "minute" | "minutes" | "minat" | "मिनट"));
             return Some((hour, minute, after + minute_word));
         }
         if row_goes_on || bajkar == 0 {
@@ -181,6 +189,9 @@ fn hour_and_minute(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
 
 /// "half past ten", "quarter to five", "ten past five".
 fn relative_to_hour(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
+    if let Some(found) = before_the_hour(tokens, at) {
+        return Some(found);
+    }
     let start = at + usize::from(word(tokens, at) == "a");
     let (minutes, end) = match word(tokens, start) {
         "half" => (30, start + 1),
@@ -204,9 +215,21 @@ fn relative_to_hour(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
     }
 }
 
+/// "chhe bajne mein das minute": ten to six.
+fn before_the_hour(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
+    let (hour, end) = small(tokens, at).filter(|(h, _)| (1..=12).contains(h))?;
+    if !matches!(word(tokens, end), "bajne" | "बजने") {
+        return None;
+    }
+    let skip = usize::from(matches!(word(tokens, end + 1), "mein" | "me" | "में"));
+    let (minutes, after) = small(tokens, end + 1 + skip).filter(|(m, _)| (1..60).contains(m))?;
+    let minute_word = usize::from(matches!(word(tokens, after), "minute" | "minutes" | "minat" | "मिनट"));
+    Some((if hour == 1 { 12 } else { hour - 1 }, 60 - minutes, after + minute_word))
+}
+
 /// "saadhe das" 10:30, "sava das" 10:15, "paune das" 9:45, "dedh baje" 1:30, "dhai baje" 2:30.
 fn hindi_quarter(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
-    let baje = |end: usize| end + usize::from(matches!(word(tokens, end), "baje" | "बजे"));
+    let baje = |end: usize| end + usize::from(matches!(word(tokens, end), "baje" | "bajay" | "बजे"));
     match word(tokens, at) {
         "dedh" | "डेढ" if baje(at + 1) > at + 1 => return Some((1, 30, at + 2)),
         "dhai" | "adhai" | "ढाई" if baje(at + 1) > at + 1 => return Some((2, 30, at + 2)),
@@ -214,7 +237,7 @@ fn hindi_quarter(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
     }
     let quarter = word(tokens, at);
     let minute = match quarter {
-        "saadhe" | "sadhe" | "sade" | "saade" | "साढे" => 30,
+        "saadhe" | "sadhe" | "sade" | "saade" | "sarhe" | "saarhe" | "साढे" => 30,
         "sava" | "savaa" | "sawa" | "सवा" => 15,
         "paune" | "pone" | "पौने" => 45,
         _ => return None,
@@ -229,7 +252,7 @@ fn hindi_quarter(tokens: &[String], at: usize) -> Option<(u32, u32, usize)> {
 
 /// "o'clock", "baje", "hours": behind them a number is a time.
 fn skip_marker(tokens: &[String], end: usize) -> (usize, bool) {
-    let marked = matches!(word(tokens, end), "oclock" | "baje" | "bje" | "बजे");
+    let marked = matches!(word(tokens, end), "oclock" | "baje" | "bajay" | "bje" | "hrs" | "बजे");
     (end + usize::from(marked), marked)
 }
 

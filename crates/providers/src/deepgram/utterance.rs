@@ -126,6 +126,8 @@ impl Utterance {
         }
         if result.from_finalize {
             self.answer(end, out);
+        } else if result.speech_final && end > self.begin && !self.text().is_empty() {
+            out.push(Answer::EndOfUtterance { sure: true });
         }
     }
 

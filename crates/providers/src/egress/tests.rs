@@ -51,6 +51,17 @@ async fn server(says: &'static str) -> (u16, Arc<AtomicUsize>) {
     (port, came)
 }
 
+/// So many came, and no more: whoever is connected is not accepted yet.
+async fn all_came(came: &AtomicUsize, want: usize) {
+    let waiting = async {
+        while came.load(Ordering::SeqCst) < want {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("all of them");
+    assert_eq!(came.load(Ordering::SeqCst), want);
+}
+
 async fn read_head(socket: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut piece = [0; 1_024];
@@ -175,4 +186,45 @@ async fn nobody_there_is_told_without_particulars() {
     let answer = send(&egress, &format!("http://127.0.0.1:{port}/")).await;
     assert_eq!(answer, Err(EgressError::Unreachable));
     assert!(!answer.expect_err("refused").to_string().contains("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn a_fenced_client_reaches_what_is_allowed_by_request_and_by_socket() {
+    let (port, came) = server(OK).await;
+    for (allowed, addresses, reaches) in [
+        (Allowed::LoopbackToo, &["127.0.0.1"][..], true),
+        (Allowed::PublicOnly, &["127.0.0.1"], false),
+        (Allowed::PublicOnly, &["203.0.113.7", "127.0.0.1"], false),
+        (Allowed::PublicOnly, &["10.0.0.1"], false),
+        (Allowed::LoopbackToo, &["10.0.0.1"], false),
+        (Allowed::LoopbackToo, &[], false),
+    ] {
+        let lookup = names(&[addresses]);
+        let http = Http::new(&HttpSettings::default()).expect("a client");
+        let http = http.fenced(allowed, lookup.clone()).expect("a client");
+        let request = http.client().get(format!("http://vendor.example:{port}/")).send().await;
+        assert_eq!(request.is_ok(), reaches, "{allowed:?} {addresses:?}");
+        if let Err(error) = request
+            && !addresses.is_empty()
+        {
+            let error = crate::http::transport_error("vendor", error);
+            assert_eq!(error.kind, ErrorKind::Rejected, "{allowed:?} {addresses:?}: {error}");
+        }
+        assert_eq!(http.dial("vendor.example", port).await.is_ok(), reaches, "{allowed:?} {addresses:?}");
+        assert_eq!(lookup.asked.load(Ordering::SeqCst), 2, "once for each connection");
+    }
+    all_came(&came, 2).await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_written_out_is_checked_for_sockets_too() {
+    let (port, came) = server(OK).await;
+    let http = Http::new(&HttpSettings::default()).expect("a client");
+    let outside = http.fenced(Allowed::PublicOnly, names(&[&["203.0.113.7"]])).expect("a client");
+    for host in ["127.0.0.1", "[::1]", "::1", "[::ffff:127.0.0.1]", "169.254.169.254", "0.0.0.0"] {
+        let error = outside.dial(host, port).await.expect_err(host);
+        assert_eq!(refusal(&error), Some(Refused::NotPublic), "{host}");
+    }
+    assert!(http.dial("127.0.0.1", port).await.is_ok(), "without a fence");
+    all_came(&came, 1).await;
 }

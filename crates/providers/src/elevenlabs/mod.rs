@@ -1,4 +1,5 @@
-//! ElevenLabs text to speech: sentences share a WebSocket, each in a context of its own.
+//! ElevenLabs: speech to text over one WebSocket for each call ([`ElevenLabsTranscriber`]), and text to speech, whose
+//! sentences share a WebSocket, each in a context of its own ([`ElevenLabsSpeaker`]).
 //!
 //! A context is closed as soon as its text is sent: only then they say when its speech is complete. So a sentence that
 //! is not wanted any more is made to its end, a second or so of their work, while nobody listens; there is no message
@@ -6,7 +7,11 @@
 //!
 //! Sources: see `wire::elevenlabs`; for the check elevenlabs.io/docs/api-reference/models/list.
 
+mod listen;
 mod talk;
+mod utterance;
+
+pub use listen::{ElevenLabsTranscriber, FINALIZE_TIMEOUT, KEEP_ALIVE_EVERY, LISTEN_MODEL, ListenSettings};
 
 use crate::http::{Http, join_url};
 use crate::live::{Address, Vendor};

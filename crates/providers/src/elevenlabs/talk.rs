@@ -32,7 +32,7 @@ fn closed(code: u16, reason: &str) -> ErrorKind {
 }
 
 /// The codes are in elevenlabs.io/docs/resources/errors and in what clients report.
-fn kind_of_code(code: &str) -> ErrorKind {
+pub(super) fn kind_of_code(code: &str) -> ErrorKind {
     match code {
         "invalid_api_key"
         | "missing_api_key"

@@ -1,12 +1,12 @@
 //! One WebSocket to a vendor: the handshake, and its errors put into ours.
 
 use super::SEND_TIMEOUT;
+use crate::egress::refusal;
 use crate::http::{Http, kind_of_status};
 use crate::{Error, ErrorKind};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 /// Read buffer of a connection. Results are about 1 kB; the library's own 128 KiB would be most of a call's memory.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
@@ -51,7 +51,7 @@ pub(crate) struct Address {
     pub(super) vendor: &'static Vendor,
     url: String,
     header: (HeaderName, HeaderValue),
-    tls: Arc<ClientConfig>,
+    http: Http,
     timeout: Duration,
     message_bytes_max: usize,
 }
@@ -77,8 +77,8 @@ impl Address {
             .map_err(|_| vendor.error(ErrorKind::Unauthorized, "the key has characters no key has"))?;
         value.set_sensitive(true);
         let timeout = http.connect_timeout() + UPGRADE_TIMEOUT;
-        let tls = Arc::clone(http.tls());
-        Ok(Self { vendor, url, header: (name, value), tls, timeout, message_bytes_max: MESSAGE_BYTES_MAX })
+        let http = http.clone();
+        Ok(Self { vendor, url, header: (name, value), http, timeout, message_bytes_max: MESSAGE_BYTES_MAX })
     }
 
     /// For a vendor whose messages are longer than those of most.
@@ -104,8 +104,15 @@ impl Address {
             .write_buffer_size(0)
             .max_message_size(Some(self.message_bytes_max))
             .max_frame_size(Some(self.message_bytes_max));
-        let connector = Connector::Rustls(Arc::clone(&self.tls));
-        let connecting = Box::pin(connect_async_tls_with_config(request, Some(config), true, Some(connector)));
+        let connector = Connector::Rustls(Arc::clone(self.http.tls()));
+        let connecting = Box::pin(async {
+            let no_host = || tungstenite::Error::Url(tungstenite::error::UrlError::NoHostName);
+            let host = request.uri().host().ok_or_else(no_host)?.to_owned();
+            let port =
+                request.uri().port_u16().unwrap_or(if request.uri().scheme_str() == Some("ws") { 80 } else { 443 });
+            let stream = self.http.dial(&host, port).await?;
+            client_async_tls_with_config(request, stream, Some(config), Some(connector)).await
+        });
         match timeout(self.timeout, connecting).await {
             Ok(Ok((stream, _))) => Ok(Socket { vendor: self.vendor, stream }),
             Ok(Err(error)) => Err(socket_error(self.vendor, error)),
@@ -205,6 +212,7 @@ fn socket_error(vendor: &'static Vendor, error: tungstenite::Error) -> Error {
             return vendor.error(kind_of_status(status), format!("{}{wait}", detail.trim_end()));
         }
         Ws::ConnectionClosed | Ws::AlreadyClosed => (ErrorKind::Unavailable, "closed"),
+        Ws::Io(error) if refusal(error).is_some() => (ErrorKind::Rejected, "the address must lead to a public address"),
         Ws::Io(_) => (ErrorKind::Unavailable, "the connection broke"),
         Ws::Tls(_) => (ErrorKind::Unavailable, "no trusted connection"),
         Ws::Url(_) | Ws::HttpFormat(_) => (ErrorKind::Rejected, "the address is no URL"),

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -17,6 +18,9 @@ pub const QUEUE_MAX: usize = 32;
 pub const WORKERS_MAX: usize = 32;
 /// Niceness of the threads on Linux: the tasks that move sound go first when the processor is short.
 const NICENESS: i32 = 5;
+
+/// How late the pool is, is forgotten by half in this time: a pause in the talk of a few callers is no reserve.
+const FORGET_HALF: Duration = Duration::from_secs(4);
 
 const PROVIDER: &str = "builtin";
 
@@ -87,9 +91,30 @@ struct Shared {
 struct Queue {
     jobs: VecDeque<Job>,
     closed: bool,
+    late: Lateness,
+}
+
+/// How long work waits for a thread, smoothed.
+#[derive(Clone, Copy, Default)]
+struct Lateness {
+    ms: f64,
+    at: Option<Instant>,
+}
+
+impl Lateness {
+    fn at(self, now: Instant) -> f64 {
+        let elapsed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.ms * (-elapsed.as_secs_f64() / FORGET_HALF.as_secs_f64()).exp2()
+    }
+
+    /// The worst of late counts at once, the good slowly.
+    fn note(&mut self, waited: Duration, now: Instant) {
+        *self = Self { ms: self.at(now).max(waited.as_secs_f64() * 1_000.0), at: Some(now) };
+    }
 }
 
 struct Job {
+    queued_at: Instant,
     ticket: Arc<Ticket>,
     deadline: Instant,
     work: Box<dyn FnOnce() + Send>,
@@ -147,7 +172,11 @@ impl Shared {
         let mut queue = self.lock();
         loop {
             while let Some(job) = queue.jobs.pop_front() {
-                if job.deadline <= Instant::now() {
+                let now = Instant::now();
+                if !job.ticket.is_given_up() {
+                    queue.late.note(now.saturating_duration_since(job.queued_at), now);
+                }
+                if job.deadline <= now {
                     // The one who waits finds out by the same deadline; here it only must not run late.
                     job.ticket.claim(GIVEN_UP);
                 } else if job.ticket.claim(STARTED) {
@@ -223,7 +252,7 @@ impl InferencePool {
             // Nobody waits any more: a barge-in, or the end of the call.
             let _ = sender.send(result);
         });
-        let submitted = shared.submit(Job { ticket: Arc::clone(&ticket), deadline, work });
+        let submitted = shared.submit(Job { queued_at: Instant::now(), ticket: Arc::clone(&ticket), deadline, work });
         let guard = GiveUp(ticket);
         async move {
             submitted?;
@@ -237,6 +266,19 @@ impl InferencePool {
             };
             answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, PROVIDER, "the inference was not started")))
         }
+    }
+
+    /// How late work begins, in ms: the longest wait of the last seconds, or that of the work that waits now.
+    #[must_use]
+    pub fn late_ms(&self) -> u64 {
+        let now = Instant::now();
+        let queue = self.owner.0.lock();
+        let waiting = queue.jobs.iter().find(|job| !job.ticket.is_given_up());
+        let waits = waiting.map_or(Duration::ZERO, |job| now.saturating_duration_since(job.queued_at));
+        let late = queue.late.at(now).max(waits.as_secs_f64() * 1_000.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; saturates")]
+        let late_ms = late as u64;
+        late_ms
     }
 
     /// What it has done and is doing.
@@ -286,6 +328,28 @@ mod tests {
         });
         inside.recv().unwrap();
         (release, Box::pin(running))
+    }
+
+    #[tokio::test]
+    async fn knows_how_late_it_is() {
+        let pool = pool(1, 4);
+        assert_eq!(pool.late_ms(), 0);
+        let (release, running) = occupy(&pool);
+        let waits = pool.run(in_a_minute(), || ());
+        while pool.late_ms() < 20 {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        let _ = tokio::join!(running, waits);
+        assert!((1..60_000).contains(&pool.late_ms()), "it is not forgotten at once");
+        let now = Instant::now();
+        let mut late = Lateness::default();
+        late.note(Duration::from_millis(800), now);
+        late.note(Duration::from_millis(10), now);
+        for (after, want) in [(0, 800.0), (4, 400.0), (8, 200.0), (60, 0.1)] {
+            let got = late.at(now + Duration::from_secs(after));
+            assert!((got - want).abs() < 0.1, "{after} s: {got}");
+        }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 use super::{Breaker, BreakerState};
 use model::TenantId;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Carriers' recordings, as files.
@@ -19,8 +20,33 @@ pub const OBJECTS: &str = "objects";
 /// first, and goes closed: it must fail five times again.
 pub const BREAKERS_MAX: usize = 10_000;
 
+/// A thing that work depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// What kind of thing, for metrics: a vendor's name.
+    pub name: &'static str,
+    /// Which one of those: a number made of its address, model and key. 0 = there is one only.
+    pub place: u64,
+}
+
+impl Target {
+    /// One of several of a name, told apart by these words. They are not kept.
+    #[must_use]
+    pub fn at(name: &'static str, words: &[&str]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        words.hash(&mut hasher);
+        Self { name, place: hasher.finish() }
+    }
+}
+
+impl From<&'static str> for Target {
+    fn from(name: &'static str) -> Self {
+        Self { name, place: 0 }
+    }
+}
+
 /// Whose dependency (none: nobody's in particular), and which.
-type Key = (Option<TenantId>, &'static str);
+type Key = (Option<TenantId>, Target);
 
 /// Breakers and counters of a process; clones share them. Times are milliseconds of any clock that does not run backwards.
 #[derive(Clone, Debug, Default)]
@@ -89,27 +115,48 @@ impl Targets {
     /// May a request go out now? Each true is to be followed by [`Targets::succeeded`] or [`Targets::failed`]; one that
     /// is not heals after [`super::BREAKER_OPEN_MS`].
     #[must_use]
-    pub fn allow(&self, tenant: Option<TenantId>, target: &'static str, now_ms: u64) -> bool {
-        self.with(|inner| inner.touch((tenant, target)).is_none_or(|breaker| breaker.allow(now_ms)))
+    pub fn allow(&self, tenant: Option<TenantId>, target: impl Into<Target>, now_ms: u64) -> bool {
+        self.with(|inner| inner.touch((tenant, target.into())).is_none_or(|breaker| breaker.allow(now_ms)))
     }
 
     /// How long requests are refused from now on, ms; 0 = one may go out. Unlike [`Targets::allow`] it takes no trial.
     #[must_use]
-    pub fn refused_for_ms(&self, tenant: Option<TenantId>, target: &'static str, now_ms: u64) -> u64 {
-        self.with(|inner| inner.breakers.get(&(tenant, target)).map_or(0, |kept| kept.breaker.refused_for_ms(now_ms)))
+    pub fn refused_for_ms(&self, tenant: Option<TenantId>, target: impl Into<Target>, now_ms: u64) -> u64 {
+        self.with(|inner| {
+            inner.breakers.get(&(tenant, target.into())).map_or(0, |kept| kept.breaker.refused_for_ms(now_ms))
+        })
     }
 
     /// A request that was allowed went well.
-    pub fn succeeded(&self, tenant: Option<TenantId>, target: &'static str) {
-        self.with(|inner| inner.forget((tenant, target)));
+    pub fn succeeded(&self, tenant: Option<TenantId>, target: impl Into<Target>) {
+        self.with(|inner| inner.forget((tenant, target.into())));
     }
 
     /// A request that was allowed failed in a way that is the dependency's doing.
-    pub fn failed(&self, tenant: Option<TenantId>, target: &'static str, now_ms: u64) {
+    pub fn failed(&self, tenant: Option<TenantId>, target: impl Into<Target>, now_ms: u64) {
+        self.change((tenant, target.into()), |breaker| breaker.failed(now_ms));
+    }
+
+    /// A request that was allowed was refused in a way that the next one will be, too: a wrong key. No more are let
+    /// through for [`super::BREAKER_OPEN_MS`].
+    pub fn refused(&self, tenant: Option<TenantId>, target: impl Into<Target>, now_ms: u64) {
+        self.change((tenant, target.into()), |breaker| breaker.open(now_ms));
+    }
+
+    /// A request that was allowed was given up before anything was known: if it was a trial, the next one may be another.
+    pub fn abandoned(&self, tenant: Option<TenantId>, target: impl Into<Target>) {
         self.with(|inner| {
-            let breaker = inner.keep((tenant, target));
+            if let Some(kept) = inner.breakers.get_mut(&(tenant, target.into())) {
+                kept.breaker.abandoned();
+            }
+        });
+    }
+
+    fn change(&self, key: Key, change: impl FnOnce(&mut Breaker)) {
+        self.with(|inner| {
+            let breaker = inner.keep(key);
             let before = breaker.state();
-            breaker.failed(now_ms);
+            change(breaker);
             if breaker.state() == BreakerState::Open && before != BreakerState::Open {
                 inner.stats.circuit_breaker_triggered += 1;
             }
@@ -140,8 +187,8 @@ impl Targets {
         self.with(|inner| {
             let mut states: BTreeMap<&'static str, TargetState> = BTreeMap::new();
             for ((_, target), kept) in &inner.breakers {
-                let none = TargetState { target, closed: 0, open: 0, half_open: 0 };
-                let state = states.entry(target).or_insert(none);
+                let none = TargetState { target: target.name, closed: 0, open: 0, half_open: 0 };
+                let state = states.entry(target.name).or_insert(none);
                 match kept.breaker.state() {
                     BreakerState::Closed => state.closed += 1,
                     BreakerState::Open => state.open += 1,
@@ -241,6 +288,33 @@ mod tests {
     }
 
     #[test]
+    fn places_of_one_name_are_apart_and_counted_together() {
+        let (targets, a) = (Targets::new(), tenant(1));
+        let (one, other) = (Target::at("openai", &["https://a", "m"]), Target::at("openai", &["https://b", "m"]));
+        assert_ne!(one, other);
+        assert_ne!(Target::at("openai", &["ab", "c"]), Target::at("openai", &["a", "bc"]));
+        targets.refused(a, one, 0);
+        assert!(!targets.allow(a, one, 0), "one refusal is enough");
+        assert!(targets.allow(a, other, 0) && targets.allow(tenant(2), one, 0) && targets.allow(None, one, 0));
+        assert_eq!(targets.stats().circuit_breaker_triggered, 1);
+        targets.failed(a, other, 0);
+        assert_eq!(targets.states(), [TargetState { target: "openai", closed: 1, open: 1, half_open: 0 }]);
+    }
+
+    #[test]
+    fn a_trial_that_was_given_up_is_taken_by_the_next() {
+        let (targets, a) = (Targets::new(), tenant(1));
+        break_it(&targets, a, OBJECTS, 0);
+        assert!(targets.allow(a, OBJECTS, BREAKER_OPEN_MS));
+        assert!(!targets.allow(a, OBJECTS, BREAKER_OPEN_MS + 1));
+        targets.abandoned(a, OBJECTS);
+        assert!(targets.allow(a, OBJECTS, BREAKER_OPEN_MS + 2));
+        targets.succeeded(a, OBJECTS);
+        targets.abandoned(a, OBJECTS);
+        assert!(targets.states().is_empty(), "what works is not remembered");
+    }
+
+    #[test]
     fn clones_count_together() {
         let targets = Targets::new();
         assert!((targets.stats().success_rate() - 1.0).abs() < f64::EPSILON);
@@ -270,7 +344,7 @@ mod tests {
         assert!(!targets.allow(tenant(0), OBJECTS, 0));
         let inner = targets.0.lock().expect("no holder panics");
         assert_eq!((inner.breakers.len(), inner.by_use.len()), (BREAKERS_MAX, BREAKERS_MAX));
-        assert!(!inner.breakers.contains_key(&(tenant(1), OBJECTS)));
+        assert!(!inner.breakers.contains_key(&(tenant(1), OBJECTS.into())));
     }
 
     proptest! {

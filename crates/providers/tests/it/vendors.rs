@@ -5,9 +5,14 @@ mod aura;
 mod cartesia;
 mod chat;
 mod elevenlabs;
+mod embedding;
+mod gemini_live;
 mod language_models;
 mod objects;
+mod openai_realtime;
+mod realtime;
 mod sarvam;
+mod scribe;
 mod speech;
 mod transcription;
 mod transcriptions;
@@ -19,13 +24,13 @@ use std::time::Duration;
 use testkit::vendors::{FakeVendors, VendorSettings};
 
 /// Nothing here takes as long; a test that hangs ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn http() -> Http {
+pub(crate) fn http() -> Http {
     Http::new(&HttpSettings::default()).expect("the client needs nothing from outside")
 }
 
-fn key(text: &str) -> SecretString {
+pub(crate) fn key(text: &str) -> SecretString {
     SecretString::from(text.to_owned())
 }
 
@@ -34,7 +39,7 @@ async fn fakes() -> FakeVendors {
 }
 
 /// Waits until something is so.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -44,7 +49,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// An address that refuses connections.
-async fn nobody() -> std::net::SocketAddr {
+pub(crate) async fn nobody() -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     listener.local_addr().expect("it has one")
 }

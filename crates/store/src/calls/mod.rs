@@ -1,5 +1,6 @@
 //! Calls. A call goes queued or ringing → in-progress → a final status, each step once whoever asks and however often.
 
+use crate::call_records::{self, Outcome};
 use crate::sql::{Row, Statement, sql, statements, to_json};
 use crate::{Error, Page, PageRequest, SystemTx, Tx, ids};
 use chrono::{DateTime, Duration, Utc};
@@ -24,7 +25,7 @@ macro_rules! columns {
         "id, tenant_id, agent_id, phone_number_id, carrier, carrier_call_id, direction, from_number, to_number, status,
         ended_reason, created_at, started_at, ended_at, duration_ms, carrier_duration_s, carrier_status, carrier_ended_at,
         carrier_recording_url, carrier_recording_due_at, data, summary, owner_node, variables, dialed_at, transfer_to,
-        transferred_at"
+        transferred_at, analysis_state, disposition, succeeded, cost_micros, cost_currency"
     };
 }
 
@@ -69,12 +70,13 @@ macro_rules! listed {
             columns!(),
             " from calls where tenant_id = $1",
             $first,
-            " and (created_at, id) < ($9, $10) and ",
+            " and (created_at, id) < ($11, $12) and ",
             $from,
             " and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null) and (direction = $4 or $4 is null)
               and (from_number = $5 or $5 is null) and (to_number = $6 or $6 is null)
-              and (phone_number_id = $7 or $7 is null)
-            order by created_at desc, id desc limit $11"
+              and (phone_number_id = $7 or $7 is null) and (disposition = $9 or $9 is null)
+              and (succeeded = $10 or $10 is null)
+            order by created_at desc, id desc limit $13"
         )
     };
     ($first:literal) => {
@@ -97,6 +99,8 @@ statements! {
     LIST_PHONE_NUMBER = "calls.list_phone_number" [listed!(" and phone_number_id = $7")];
     LIST_AGENT = "calls.list_agent" [listed!(" and agent_id = $3")];
     LIST_STATUS = "calls.list_status" [listed!(" and status = $2")];
+    LIST_DISPOSITION = "calls.list_disposition" [listed!(" and disposition = $9")];
+    LIST_SUCCEEDED = "calls.list_succeeded" [listed!(" and succeeded = $10")];
     BEGIN_MEDIA = "calls.begin_media" ["update calls
         set status = 'in-progress', started_at = $3, owner_node = $4, owner_run = $5, lease_until = $6
         where tenant_id = $1 and id = $2 and status in ('queued', 'ringing')"];
@@ -183,6 +187,8 @@ pub struct Call {
     pub transfer_to: Option<E164>,
     /// When that was decided.
     pub transferred_at: Option<DateTime<Utc>>,
+    /// How it turned out, in short.
+    pub outcome: Outcome,
 }
 
 /// A call to create.
@@ -262,6 +268,10 @@ pub struct CallFilter {
     pub to: Option<E164>,
     /// Only of this number of ours.
     pub phone_number: Option<PhoneNumberId>,
+    /// Only those that turned out so.
+    pub disposition: Option<String>,
+    /// Only those that were judged a success, or not.
+    pub succeeded: Option<bool>,
     /// Created at or after.
     pub created_from: Option<DateTime<Utc>>,
     /// Created before.
@@ -283,8 +293,12 @@ impl CallFilter {
             &LIST_TO
         } else if self.phone_number.is_some() {
             &LIST_PHONE_NUMBER
+        } else if self.disposition.is_some() {
+            &LIST_DISPOSITION
         } else if self.agent.is_some() {
             &LIST_AGENT
+        } else if self.succeeded.is_some() {
+            &LIST_SUCCEEDED
         } else if self.status.is_some() {
             &LIST_STATUS
         } else {
@@ -322,6 +336,7 @@ fn call(row: &Row) -> Result<Call, Error> {
         dialed_at: row.get("dialed_at")?,
         transfer_to: row.phone_opt("transfer_to")?,
         transferred_at: row.get("transferred_at")?,
+        outcome: call_records::outcome(row)?,
     })
 }
 
@@ -381,7 +396,9 @@ pub async fn list(tx: &mut Tx, filter: &CallFilter, page: PageRequest) -> Result
         .bind(filter.from.as_ref())
         .bind(filter.to.as_ref())
         .bind(filter.phone_number)
-        .bind(filter.created_from.unwrap_or(DateTime::UNIX_EPOCH));
+        .bind(filter.created_from.unwrap_or(DateTime::UNIX_EPOCH))
+        .bind(filter.disposition.as_deref())
+        .bind(filter.succeeded);
     page.before(filter.created_before).fetch(list, tx, call, |c| (c.created_at, c.id.into())).await
 }
 
@@ -525,6 +542,7 @@ mod tests {
             include_str!("../../../../migrations/0007_call_filters.up.sql"),
             include_str!("../../../../migrations/0009_carrier_events.up.sql"),
             include_str!("../../../../migrations/0010_carriers.up.sql"),
+            include_str!("../../../../migrations/0012_call_records.up.sql"),
         ] {
             database.execute(text).await.expect("made");
         }
@@ -541,6 +559,8 @@ mod tests {
             (&LIST_PHONE_NUMBER, "calls_phone_number (tenant_id=? AND phone_number_id=? AND (created_at,id)<(?,?))"),
             (&LIST_AGENT, "calls_agent (tenant_id=? AND agent_id=? AND (created_at,id)<(?,?))"),
             (&LIST_STATUS, "calls_status (tenant_id=? AND status=? AND (created_at,id)<(?,?))"),
+            (&LIST_DISPOSITION, "calls_disposition (tenant_id=? AND disposition=? AND (created_at,id)<(?,?))"),
+            (&LIST_SUCCEEDED, "calls_succeeded (tenant_id=? AND succeeded=? AND (created_at,id)<(?,?))"),
         ] {
             let plan = plan(&mut database, statement).await;
             assert_eq!(plan, format!("SEARCH calls USING INDEX {index}"), "{}", statement.name);

@@ -4,7 +4,7 @@
 use crate::row_security::Identity;
 use crate::sql::{Row, sql, statements};
 use crate::vault::{self, Place};
-use crate::{AnyTx, Error, Page, PageRequest, SystemTx, Tx, calls, ids, recordings};
+use crate::{AnyTx, Error, Page, PageRequest, SystemTx, Tx, call_records, calls, documents, ids, recordings};
 use chrono::{DateTime, Duration, Utc};
 use model::{JobId, TenantId};
 use secrecy::ExposeSecret as _;
@@ -491,15 +491,23 @@ pub async fn amend(tx: &mut Tx, id: JobId, payload: serde_json::Map<String, serd
 }
 
 /// What follows when a job is given up, in the transaction that does so: a call that was to be placed is over. One whose
-/// order has left is not: the carrier may have taken it.
+/// order has left is not: the carrier may have taken it. A document that was to be indexed says so.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn given_up(tx: &mut SystemTx, job: &Job, now: DateTime<Utc>) -> Result<(), Error> {
     let about = |field: &str| job.payload.get(field).and_then(serde_json::Value::as_str);
+    if let (documents::INDEX_JOB, Some(tenant), Some(document)) =
+        (job.name.as_str(), job.tenant, about("document_id").and_then(|id| id.parse().ok()))
+    {
+        return documents::not_indexed(tx.tenant(tenant).await?, document).await;
+    }
     match (job.tenant, about("call_id").and_then(|id| id.parse().ok())) {
         (Some(tenant), Some(call)) if job.name == calls::PLACE_JOB => {
             calls::not_placed(tx.tenant(tenant).await?, call, now).await.map(|_| ())
+        }
+        (Some(tenant), Some(call)) if job.name == call_records::ANALYZE_JOB => {
+            call_records::give_up(tx.tenant(tenant).await?, call, now).await
         }
         _ => Ok(()),
     }

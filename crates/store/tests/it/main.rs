@@ -4,6 +4,7 @@
 
 mod api_keys;
 mod audit;
+mod call_records;
 mod calls;
 mod carrier_accounts;
 mod carrier_events;
@@ -11,6 +12,7 @@ mod codes;
 mod configuration;
 mod database;
 mod deliveries;
+mod documents;
 mod idempotency;
 mod invitations;
 mod jobs;

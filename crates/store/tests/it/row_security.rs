@@ -15,13 +15,15 @@ use store::calls::CarrierWord;
 use store::carrier_accounts::NewCarrierAccount;
 use store::carrier_events::NewCarrierEvent;
 use store::deliveries::{self, NewDelivery};
+use store::document_chunks::NewChunk;
+use store::documents::{Indexed, NewDocument};
 use store::jobs::{self, NewJob};
 use store::provider_keys::{self, NewProviderKey};
 use store::recordings::NewRecording;
 use store::webhook_endpoints::{self, EndpointSettings};
 use store::{
-    Error, PageRequest, Store, StoreConfig, agents, call_events, carrier_accounts, carrier_events, idempotency,
-    organisations, outbox, recordings, stream_tokens, turns,
+    Error, PageRequest, Store, StoreConfig, Tx, agents, call_events, carrier_accounts, carrier_events, documents,
+    idempotency, organisations, outbox, recordings, stream_tokens, turns,
 };
 
 const ROLES: [&str; 3] = ["caly_keeper", "caly_system", "caly_tenant"];
@@ -55,6 +57,14 @@ async fn assume(connection: &mut PgConnection, role: &str, tenant: Option<Tenant
         .execute(connection)
         .await
         .expect("the role is granted");
+}
+
+async fn document(tx: &mut Tx) -> Result<(), Error> {
+    let new = NewDocument { collection: "x", title: "x", source_url: None, text: "x" };
+    let made = documents::create(tx, &new, at(1)).await?;
+    let chunks = [NewChunk { heading: "x".to_owned(), text: "x".to_owned(), embedding: None }];
+    let done = Indexed { content_hash: made.content_hash, chunks: &chunks, embedder: None, error: None };
+    documents::indexed(tx, made.id, &done, at(1)).await.map(|_| ())
 }
 
 /// A row in every table that belongs to a tenant.
@@ -121,6 +131,7 @@ async fn fill(db: &TestDatabase, tenant: &Tenant, n: u8) -> Result<(), Error> {
         let occurred_at = at(1);
         let new = NewDelivery { endpoint, event: event_id, kind: "test", call: None, occurred_at, body: "{}" };
         deliveries::create(tx, &new, at(1)).await?;
+        document(tx).await?;
         audit::record(tx, &event, at(1)).await.map(|_| ())
     })
     .await?;

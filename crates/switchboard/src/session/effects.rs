@@ -1,25 +1,33 @@
 //! The call's effects, performed. In order, and none of them waits.
 
 use super::Session;
+use super::speaking::Say;
 use super::work::WorkEvent;
 use crate::live::Live;
-use call::{Effect, Input, Message, WorkId};
-use model::{Brain, CallTime, E164, EndedReason, TurnRole};
-use providers::language_model::{Message as PromptMessage, Prompt, Thought};
+use call::{Effect, Input, WorkId};
+use model::{CallTime, E164, EndedReason};
 
 pub(super) fn perform(session: &mut Session, effect: Effect, now: CallTime) {
     match effect {
         Effect::Transcribe { work } => session.transcribe(work),
         Effect::ScoreTurn { work } => score_turn(session, work),
         Effect::DiscardUtterance => session.hearing.discard(),
-        Effect::Think { work, messages } => think(session, work, messages),
-        Effect::RunTool { work, name, arguments } => super::tools::run(session, work, &name, &arguments),
-        Effect::Cancel { work } => session.work.cancel(work),
-        Effect::Speak { speech, text } => {
-            session.tell(Live::Saying(text.clone()));
-            session.speaking.say(speech, text);
+        Effect::Think { work, messages, language } => session.think(work, messages, &language),
+        Effect::RunTool { work, name, arguments } => session.run_tool(work, &name, arguments),
+        Effect::Cancel { work } => {
+            session.work.cancel(work);
+            session.speaking.thought_over(work, true, &mut session.inputs);
         }
-        Effect::CancelSpeech { speech } => session.speaking.give_up(speech),
+        Effect::Speak { speech, text, language } => {
+            session.tell(Live::Saying(text.clone()));
+            session.speaking.say(speech, Say::Text { text, language }, &mut session.inputs);
+        }
+        Effect::SpeakThought { speech, work } => {
+            session.speaking.say(speech, Say::Thought(work), &mut session.inputs);
+        }
+        Effect::PlayKeys { speech, keys } => session.speaking.say(speech, Say::Keys(keys), &mut session.inputs),
+        Effect::SetLanguage { tag } => session.set_language(tag),
+        Effect::CancelSpeech { speech } => session.speaking.give_up(speech, &mut session.inputs),
         Effect::ClearPlayback => {
             let heard = session.speaking.clear(now.ms());
             if let Some(recorder) = &mut session.recorder {
@@ -61,36 +69,6 @@ fn score_turn(session: &mut Session, work: WorkId) {
     });
 }
 
-fn think(session: &mut Session, work: WorkId, messages: Vec<Message>) {
-    let (Some(thinker), Brain::LanguageModel(config)) = (session.services.thinker.clone(), &session.grant.agent.brain)
-    else {
-        session.inputs.push_back(Input::ThinkFailed { work });
-        return;
-    };
-    let prompt = Prompt {
-        system: config.system_prompt.clone(),
-        messages: messages
-            .into_iter()
-            .map(|message| match message.role {
-                TurnRole::Caller => PromptMessage::Caller(message.text),
-                TurnRole::Agent => PromptMessage::agent(message.text),
-            })
-            .collect(),
-        temperature: config.temperature,
-        tools: Vec::new(),
-    };
-    session.work.start(work, move |events| async move {
-        let mut pieces = thinker.think(prompt);
-        while let Some(piece) = pieces.recv().await {
-            let last = matches!(piece, Ok(Thought::Done) | Err(_));
-            if events.send(WorkEvent::Thought { work, piece }).await.is_err() || last {
-                return;
-            }
-        }
-        let _ = events.send(WorkEvent::Thought { work, piece: Ok(Thought::Done) }).await;
-    });
-}
-
 impl Session {
     pub(super) fn work_done(&mut self, event: WorkEvent) {
         match event {
@@ -106,25 +84,10 @@ impl Session {
                 });
             }
             WorkEvent::Thought { work, piece } => self.thought(work, piece),
+            WorkEvent::Tool { work, outcome } => self.tool_done(work, outcome),
             WorkEvent::Voices(outcome) => self.hearing.second_opinion(outcome),
-            WorkEvent::TranscriberOpened(opened) => self.transcriber_opened(opened),
+            WorkEvent::TranscriberOpened { language, opened } => self.transcriber_opened(&language, opened),
+            WorkEvent::Ambience(sound) => self.speaking.behind.begin(*sound),
         }
-    }
-
-    fn thought(&mut self, work: WorkId, piece: Result<Thought, providers::Error>) {
-        let input = match piece {
-            Ok(Thought::Text(text)) => Input::ThoughtText { work, text },
-            Ok(Thought::Done) => Input::ThoughtDone { work },
-            // No tools are offered; what an answer cost is not kept yet.
-            Ok(Thought::ToolCall(_) | Thought::Usage(_)) => return,
-            Err(error) => {
-                tracing::warn!(call.id = %self.grant.call, error = %error, "the language model failed");
-                Input::ThinkFailed { work }
-            }
-        };
-        if !matches!(input, Input::ThoughtText { .. }) {
-            self.work.finished(work);
-        }
-        self.input(input);
     }
 }

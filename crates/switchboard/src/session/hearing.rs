@@ -6,10 +6,12 @@ use crate::live::Live;
 use audio::resample::Resampler;
 use audio::voice::{VoiceDetector, VoiceEvent};
 use call::{Input, Voice, WorkId};
-use model::CallTime;
+use model::{Brain, CallTime};
 use providers::Error;
 use providers::local::{BuiltinVoiceActivity, SileroStream};
-use providers::transcriber::{AudioWanted, TranscriberInput, TranscriberOutput, TranscriberStream};
+use providers::transcriber::{
+    AudioWanted, Transcriber, TranscriberInput, TranscriberOptions, TranscriberOutput, TranscriberStream,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::WireError;
@@ -32,6 +34,10 @@ pub(crate) struct Hearing {
     utterance: Vec<i16>,
     in_utterance: bool,
     transcriber: Option<TranscriberStream>,
+    /// The one that listens for another language, open and waiting for the end of the utterance.
+    next_transcriber: Option<TranscriberStream>,
+    /// What the last transcriber that was asked for listens for.
+    language: String,
     wanted: AudioWanted,
     /// A request that came before the transcriber was open.
     asked_early: Option<WorkId>,
@@ -57,6 +63,7 @@ impl Hearing {
     pub(crate) fn new(
         rate: u32,
         encoding: Encoding,
+        language: &str,
         wanted: AudioWanted,
         silero: Option<Arc<BuiltinVoiceActivity>>,
     ) -> Self {
@@ -76,6 +83,8 @@ impl Hearing {
             utterance: Vec::new(),
             in_utterance: false,
             transcriber: None,
+            next_transcriber: None,
+            language: language.to_owned(),
             wanted,
             asked_early: None,
             asked: None,
@@ -103,7 +112,27 @@ impl Hearing {
         // A long utterance's buffer is not kept for the rest of the call.
         self.utterance.shrink_to(self.rate as usize);
         self.asked_early = None;
+        // The transcriber takes it for void.
+        self.asked = None;
         self.send(TranscriberInput::Discard);
+        self.change_over();
+    }
+
+    /// The transcriber of another language takes over as soon as nothing is being said and nothing is awaited. Until then
+    /// the old one goes on.
+    fn change_over(&mut self) {
+        let idle = !self.in_utterance && self.asked.is_none() && self.asked_early.is_none();
+        if (idle || self.transcriber.is_none())
+            && let Some(next) = self.next_transcriber.take()
+        {
+            self.transcriber = Some(next);
+            self.transcriber_gone = false;
+        }
+    }
+
+    /// Audio that came too late to be heard, ms.
+    pub(crate) const fn dropped_ms(&self) -> u64 {
+        self.dropped_ms
     }
 
     /// The utterance at 16 kHz, at most the last seconds a turn model looks at.
@@ -203,14 +232,13 @@ impl Hearing {
 }
 
 impl Session {
-    /// A frame of the caller's audio.
-    pub(super) fn hear(&mut self, frame: &AudioFrame<'_>) -> Result<(), WireError> {
+    /// A frame of the caller's audio, and when it came.
+    pub(super) fn hear(&mut self, frame: &AudioFrame<'_>, now: CallTime) -> Result<(), WireError> {
         let hearing = &mut self.hearing;
         let mut pcm = std::mem::take(&mut hearing.pcm);
         let decoded = frame.decode(hearing.encoding, &mut pcm);
         hearing.pcm = pcm;
         decoded?;
-        let now = CallTime(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.last_audio_ms = now.ms();
         let at_sample = hearing.media_samples;
         hearing.push(now.ms());
@@ -256,17 +284,42 @@ impl Session {
         }
     }
 
-    pub(super) fn transcriber_opened(&mut self, opened: Result<TranscriberStream, Error>) {
+    /// Listens for this language from the end of the utterance on.
+    pub(super) fn set_language(&mut self, tag: String) {
+        // A model that hears by itself hears every language, over the one connection it has.
+        if self.hearing.language == tag || matches!(self.grant.agent.brain, Brain::SpeechModel(_)) {
+            return;
+        }
+        self.hearing.language.clone_from(&tag);
+        self.hearing.next_transcriber = None;
+        let transcriber = self.services.transcriber.clone();
+        open_transcriber(&mut self.work, transcriber, self.hearing.rate, tag);
+    }
+
+    pub(super) fn transcriber_opened(&mut self, language: &str, opened: Result<TranscriberStream, Error>) {
+        if self.hearing.language != language && (self.hearing.transcriber.is_some() || opened.is_err()) {
+            // The language was changed again meanwhile.
+            return;
+        }
         match opened {
+            Ok(stream) if self.hearing.transcriber.is_some() => {
+                self.hearing.next_transcriber = Some(stream);
+                self.hearing.change_over();
+            }
             Ok(stream) => {
                 self.hearing.transcriber = Some(stream);
+                self.hearing.transcriber_gone = false;
                 if self.hearing.in_utterance {
                     let utterance = self.hearing.utterance.clone();
                     self.hearing.send(TranscriberInput::Audio(utterance));
                 }
                 if let Some(work) = self.hearing.asked_early.take() {
                     self.transcribe(work);
+                    self.handle_inputs();
                 }
+            }
+            Err(error) if self.hearing.transcriber.is_some() => {
+                tracing::warn!(call.id = %self.grant.call, error = %error, "no transcriber of the other language");
             }
             Err(error) => self.transcriber_lost(&error),
         }
@@ -277,6 +330,7 @@ impl Session {
         self.hearing.transcriber = None;
         self.hearing.transcriber_gone = true;
         let asked = self.hearing.asked_early.take().or(self.hearing.asked.take());
+        self.hearing.change_over();
         if let Some(work) = asked {
             self.input(Input::TranscribeFailed { work });
         }
@@ -286,14 +340,16 @@ impl Session {
         match output {
             Some(TranscriberOutput::Partial { text }) => self.input(Input::Partial { text }),
             Some(TranscriberOutput::Final { work, text }) => {
-                self.hearing.asked = None;
+                self.answered(WorkId(work));
                 self.tell(Live::Understood(text.clone()));
+                self.recall_early(&text);
                 self.input(Input::Heard { work: WorkId(work), text });
             }
-            // The call ends utterances by itself.
-            Some(TranscriberOutput::EndOfUtterance { .. } | TranscriberOutput::Language { .. }) => {}
+            Some(TranscriberOutput::EndOfUtterance { sure }) => self.input(Input::UtteranceEnded { sure }),
+            Some(TranscriberOutput::Language { tag }) => self.input(Input::LanguageHeard { tag }),
             Some(TranscriberOutput::Failed { work: Some(work), error }) => {
                 tracing::warn!(call.id = %self.grant.call, error = %error, "an utterance could not be transcribed");
+                self.answered(WorkId(work));
                 self.input(Input::TranscribeFailed { work: WorkId(work) });
             }
             Some(TranscriberOutput::Failed { work: None, error }) => self.transcriber_lost(&error),
@@ -303,11 +359,28 @@ impl Session {
             }
         }
     }
+
+    /// The transcriber owes nothing for this request any more.
+    fn answered(&mut self, work: WorkId) {
+        self.hearing.asked.take_if(|asked| asked.0 <= work.0);
+        self.hearing.change_over();
+    }
+}
+
+/// Opens a transcriber beside the call; it is told when it is open.
+pub(super) fn open_transcriber(work: &mut Work, transcriber: Arc<dyn Transcriber>, rate: u32, language: String) {
+    let options = TranscriberOptions { sample_rate_hz: rate, language: language.clone() };
+    work.start_unnamed(move |events| async move {
+        let opened = transcriber.open(options).await;
+        // The call is gone: dropping the stream ends it.
+        let _ = events.send(WorkEvent::TranscriberOpened { language, opened }).await;
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::mpsc;
 
     const RATE: u32 = 8_000;
     const FRAME: usize = 800;
@@ -338,7 +411,7 @@ mod tests {
 
     #[test]
     fn speech_that_goes_on_after_its_utterance_is_heard_on() {
-        let mut hearing = Hearing::new(RATE, Encoding::Pcm16, AudioWanted::SpeechOnly, None);
+        let mut hearing = Hearing::new(RATE, Encoding::Pcm16, "en-IN", AudioWanted::SpeechOnly, None);
         let mut now_ms = 0;
         let mut hear = |hearing: &mut Hearing, pcm: &[i16]| {
             for frame in pcm.chunks(FRAME) {
@@ -356,5 +429,53 @@ mod tests {
         hear(&mut hearing, &speech[8_000..8_800]);
         assert!(hearing.in_utterance);
         assert!(hearing.utterance.len() >= FRAME, "{} samples", hearing.utterance.len());
+    }
+
+    /// An open transcriber, and what it is given.
+    fn stream() -> (TranscriberStream, mpsc::Receiver<TranscriberInput>) {
+        let ((input, given), (_, output)) = (mpsc::channel(64), mpsc::channel(1));
+        (TranscriberStream { input, output }, given)
+    }
+
+    #[test]
+    fn another_language_takes_over_between_utterances() {
+        let mut hearing = Hearing::new(RATE, Encoding::Pcm16, "en-IN", AudioWanted::Continuous, None);
+        let ((old, mut to_old), (new, mut to_new)) = (stream(), stream());
+        hearing.transcriber = Some(old);
+        hearing.in_utterance = true;
+        hearing.asked = Some(WorkId(7));
+        hearing.next_transcriber = Some(new);
+        hearing.change_over();
+        hearing.send(TranscriberInput::Audio(vec![1; 80]));
+        assert!(to_new.try_recv().is_err(), "the utterance is heard to its end by who began to hear it");
+        assert!(matches!(to_old.try_recv(), Ok(TranscriberInput::Audio(_))));
+        // The utterance is over, and with it what was asked about it.
+        hearing.discard();
+        assert!(matches!(to_old.try_recv(), Ok(TranscriberInput::Discard)));
+        hearing.send(TranscriberInput::Audio(vec![1; 80]));
+        assert!(matches!(to_new.try_recv(), Ok(TranscriberInput::Audio(_))));
+        assert!(to_old.try_recv().is_err(), "closed");
+    }
+
+    #[test]
+    fn another_language_takes_over_at_once_from_a_transcriber_that_is_gone() {
+        let mut hearing = Hearing::new(RATE, Encoding::Pcm16, "en-IN", AudioWanted::Continuous, None);
+        let (new, _given) = stream();
+        hearing.in_utterance = true;
+        hearing.transcriber_gone = true;
+        hearing.next_transcriber = Some(new);
+        hearing.change_over();
+        assert!(hearing.transcriber.is_some() && !hearing.transcriber_gone);
+    }
+
+    #[test]
+    fn audio_that_nobody_takes_is_counted() {
+        let mut hearing = Hearing::new(RATE, Encoding::Pcm16, "en-IN", AudioWanted::Continuous, None);
+        let ((input, _given), (_, output)) = (mpsc::channel(1), mpsc::channel(1));
+        hearing.transcriber = Some(TranscriberStream { input, output });
+        for _ in 0..3 {
+            hearing.send(TranscriberInput::Audio(vec![0; FRAME]));
+        }
+        assert_eq!(hearing.dropped_ms(), 200);
     }
 }

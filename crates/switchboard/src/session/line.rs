@@ -4,7 +4,7 @@ use super::Session;
 use axum::extract::ws::{Message, WebSocket};
 use call::Input;
 use futures_util::SinkExt;
-use model::EndedReason;
+use model::{CallTime, EndedReason};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite;
 use wire::carrier::{CarrierMessage, StopReason};
@@ -28,9 +28,10 @@ fn broken(error: axum::Error) -> EndedReason {
 }
 
 impl Session {
-    pub(super) fn message(&mut self, message: Option<Result<Message, axum::Error>>) {
+    /// What the socket gave, and when it came.
+    pub(super) fn message(&mut self, message: Option<Result<Message, axum::Error>>, at: CallTime) {
         match message {
-            Some(Ok(Message::Text(text))) => self.carrier_message(text.as_str()),
+            Some(Ok(Message::Text(text))) => self.carrier_message(text.as_str(), at),
             Some(Ok(Message::Binary(_))) => self.bad_frame(),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             // A socket that closes without a stop: the carrier's way of hanging up when it is in a hurry.
@@ -40,7 +41,7 @@ impl Session {
         }
     }
 
-    fn carrier_message(&mut self, text: &str) {
+    fn carrier_message(&mut self, text: &str, at: CallTime) {
         let message = match wire::carrier::decode(self.speaking.carrier(), text) {
             Ok(message) => message,
             Err(error) => {
@@ -51,7 +52,7 @@ impl Session {
         };
         match message {
             CarrierMessage::Audio(frame) => {
-                if self.hear(&frame).is_err() {
+                if self.hear(&frame, at).is_err() {
                     self.bad_frame();
                     return;
                 }
@@ -73,6 +74,7 @@ impl Session {
 
     fn bad_frame(&mut self) {
         self.bad_frames += 1;
+        self.counts.bad_frames = self.counts.bad_frames.saturating_add(1);
         if self.bad_frames > BAD_FRAMES_MAX {
             self.leave(EndedReason::CarrierBadFrames);
         }

@@ -4,11 +4,15 @@
 //! There is no queue of our own between the socket and the call: the task reads as fast as it can, and what it has not
 //! read waits in the kernel's bounded buffer, where the carrier feels it.
 
+mod behind;
+mod counts;
 mod effects;
 mod hearing;
 mod line;
 mod opening;
+mod own_voice;
 mod speaking;
+mod thinking;
 mod told;
 mod tools;
 mod work;
@@ -25,11 +29,14 @@ use call::log::{Line, Step};
 use call::{Call, Command, Effect, Effects, Input, Note};
 use futures_util::StreamExt;
 use hearing::Hearing;
-use model::{CallTime, CarrierKind, E164, EndedReason, RecordingId};
+use model::{CallCounts, CallTime, CallUsage, CarrierKind, E164, EndedReason, RecordingId};
+use opening::Early;
+use providers::tools::Toolbox;
 use speaking::Speaking;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use thinking::Recalling;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use work::{Work, WorkEvent};
@@ -67,12 +74,19 @@ struct Session {
     speaking: Speaking,
     work: Work,
     services: Chosen,
+    /// What the agent can do besides talking; none when it can do nothing.
+    toolbox: Option<Toolbox>,
+    recalling: Option<Recalling>,
     recorder: Option<Recorder>,
     recording: Option<RecordingId>,
     /// Who shall talk to the caller next.
     transfer_to: Option<E164>,
     collected: serde_json::Map<String, serde_json::Value>,
+    /// Unreadable messages in a row.
     bad_frames: u32,
+    counts: CallCounts,
+    /// As far as watchers know.
+    told_fallbacks: CallCounts,
     last_audio_ms: u64,
     ended: Option<EndedReason>,
 }
@@ -83,8 +97,9 @@ pub(crate) async fn run(board: Arc<Switchboard>, start: Start, mut socket: WebSo
     let carrier = start.carrier;
     let permit = start.permit;
     let (grant, clock) = (start.grant, start.clock);
-    match opening::open(&board, carrier, grant.clone(), clock.clone(), &mut socket).await {
-        Ok(session) => session.run(socket).await,
+    // On the heap: what opening a call takes is not carried by the call.
+    match Box::pin(opening::open(&board, carrier, grant.clone(), clock.clone(), &mut socket)).await {
+        Ok((session, early)) => session.run(socket, early).await,
         Err(reason) => {
             tracing::info!(call.id = %call_id, reason = %reason, "a media stream did not become a call");
             let end = CallEnd::without_media(grant.tenant, call_id, reason, clock());
@@ -117,11 +132,17 @@ enum Wake {
 }
 
 impl Session {
-    async fn run(mut self, mut socket: WebSocket) {
+    async fn run(mut self: Box<Self>, mut socket: WebSocket, early: Early) {
         let call_id = self.grant.call;
         let mut commands = self.board.register(call_id, self.grant.tenant);
         self.tell(Live::Began);
         self.input(Input::Connected);
+        for (came_at, message) in early {
+            if self.ended.is_none() {
+                let at = came_at.saturating_duration_since(self.began);
+                self.message(message, CallTime(u64::try_from(at.as_millis()).unwrap_or(u64::MAX)));
+            }
+        }
         while self.ended.is_none() {
             if let Err(reason) = self.send_due(&mut socket).await {
                 self.leave(reason);
@@ -162,7 +183,7 @@ impl Session {
                 self.input(Input::Command(command));
             }
             Wake::Command(None) | Wake::Timer => self.input_if_due(),
-            Wake::Socket(message) => self.message(message),
+            Wake::Socket(message) => self.message(message, self.now()),
             Wake::Work(event) => self.work_done(event),
             Wake::Transcript(output) => self.transcript(output),
             Wake::Speech(chunk) => self.speech(chunk),
@@ -197,6 +218,11 @@ impl Session {
     /// Feeds one input to the call and performs what follows, including the inputs that the effects lead to.
     fn input(&mut self, input: Input) {
         self.inputs.push_back(input);
+        self.handle_inputs();
+    }
+
+    /// Feeds what waits to the call, in order.
+    fn handle_inputs(&mut self) {
         let mut rounds = 0;
         while let Some(input) = self.inputs.pop_front() {
             rounds += 1;
@@ -242,7 +268,7 @@ impl Session {
     }
 
     /// Closes the socket and everything that belongs to the call, then keeps its end.
-    async fn finish(mut self, socket: WebSocket) {
+    async fn finish(mut self: Box<Self>, socket: WebSocket) {
         let reason = self.decide_transfer().await;
         let end_ms = self.now().ms();
         self.work.cancel_all();
@@ -254,6 +280,7 @@ impl Session {
             tracing::error!(call.id = %self.grant.call, error = %error, "a recording could not be written to its end");
         }
         let collected = self.collected();
+        let usage = self.usage();
         self.tell(Live::Ended(reason));
         let end = CallEnd {
             tenant: self.grant.tenant,
@@ -264,8 +291,19 @@ impl Session {
             duration_ms: end_ms,
             collected,
             recording: self.recording,
+            usage,
         };
         self.board.keeper.finish(end).await;
+    }
+
+    /// What the call used, and what went on in it.
+    fn usage(&mut self) -> CallUsage {
+        let skipped = self.speaking.behind.skipped();
+        if skipped > 0 {
+            tracing::info!(call.id = %self.grant.call, skipped, "the sound behind the agent had gaps");
+        }
+        self.counts.dropped_ms = self.hearing.dropped_ms();
+        counts::together(self.services.meter.usage(), std::mem::take(&mut self.counts))
     }
 
     /// Puts on record who is called next, while the carrier cannot ask for it yet. Why the call ends: a transfer that is
@@ -300,18 +338,37 @@ impl Session {
     }
 
     fn note(&mut self, note: Note, now: CallTime) {
+        counts::count(&mut self.counts, &note);
         match &note {
-            Note::Turn(turn) => self.tell(Live::Turn(turn.clone())),
+            Note::Turn(turn) => {
+                self.tell(Live::Turn(turn.clone()));
+                self.tell_fallbacks();
+            }
             Note::BargeIn { .. } => self.tell(Live::BargeIn),
             Note::Backchannel { text, .. } => self.tell(Live::Backchannel(text.clone())),
             Note::ToolStarted { name } => self.tell(Live::Tool(name.clone())),
+            Note::Filler => self.tell(Live::Filler),
+            Note::LanguageSwitched { tag } => self.tell(Live::Language(tag.clone())),
+            Note::StageFailed { .. } => self.tell_fallbacks(),
             Note::Withdrawn
             | Note::Reminded { .. }
-            | Note::StageFailed { .. }
             | Note::ToolFinished { .. }
-            | Note::MarkMissing => {}
+            | Note::MarkMissing
+            | Note::Echo
+            | Note::AnsweredByMachine { .. } => {}
         }
         self.board.keeper.note(self.grant.tenant, self.grant.call, now.ms(), (self.clock)(), note);
+    }
+
+    /// Looked at once a turn: who watches needs no more, and nobody else pays for it.
+    fn tell_fallbacks(&mut self) {
+        if self.board.live.receiver_count() == 0 {
+            return;
+        }
+        let now = self.services.meter.usage().counts;
+        for stage in counts::new_fallbacks(&mut self.told_fallbacks, &now) {
+            self.tell(Live::Fallback(stage));
+        }
     }
 
     fn hang_up(&mut self, reason: EndedReason) {

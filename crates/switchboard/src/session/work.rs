@@ -1,9 +1,11 @@
 //! Work of a call that runs beside it: thinking, judging, tools. Tracked by name, cancelled by name.
 
+use audio::ambience::Ambience;
 use call::WorkId;
 use providers::Error;
 use providers::language_model::Thought;
 use providers::local::SileroStream;
+use providers::tools::{ToolError, ToolOutput};
 use providers::transcriber::TranscriberStream;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,8 +21,10 @@ const WORK_MAX: usize = 16;
 pub(crate) enum WorkEvent {
     Scored { work: WorkId, score: Result<f32, Error> },
     Thought { work: WorkId, piece: Result<Thought, Error> },
+    Tool { work: WorkId, outcome: Result<ToolOutput, ToolError> },
     Voices(Result<(Box<SileroStream>, Vec<f32>), Error>),
-    TranscriberOpened(Result<TranscriberStream, Error>),
+    TranscriberOpened { language: String, opened: Result<TranscriberStream, Error> },
+    Ambience(Box<Ambience>),
 }
 
 /// The work of one call. Dropping it cancels all.

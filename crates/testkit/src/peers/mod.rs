@@ -3,11 +3,14 @@
 //! in μ-law, plays what the agent sends as a telephone would, asks what comes when the socket has closed, and reports
 //! the end. What both sides did is measured and handed back.
 //!
+//! Beside them, the services that an agent uses as tools: [`tool_server`] and [`mcp`].
+//!
 //! Written from the carriers' documentation, not from `wire`: no code is shared with the crates under test, not even the
 //! μ-law table.
 
 mod ask;
 mod document;
+pub mod mcp;
 mod messages;
 mod mulaw;
 mod observation;
@@ -15,6 +18,7 @@ mod reading;
 mod reports;
 mod session;
 mod sign;
+pub mod tool_server;
 mod xml;
 
 pub use observation::{After, PeerObservation};

@@ -89,6 +89,25 @@ pub enum ListenFault {
     Garbage,
 }
 
+/// How the way to a service goes wrong, whatever its protocol. See [`super::Way`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayFault {
+    /// Nobody listens, and what is open breaks.
+    Refuse,
+    /// Taken and read, and never answered; what is open falls silent.
+    Silent,
+    /// Silence after so many bytes of the answer's body.
+    StallAfter(usize),
+    /// The answer's body comes one byte a second.
+    Drip,
+    /// The connection breaks after so many bytes of the answer's body.
+    CutAfter(usize),
+    /// Refused with this status; 429 says to wait one second. What is open breaks.
+    Status(u16),
+    /// The greeting of another protocol. What is open breaks.
+    Malformed,
+}
+
 /// A fault and how often it still happens.
 #[derive(Debug)]
 pub(crate) struct FaultLine<F>(Mutex<Option<(F, u32)>>);
@@ -127,4 +146,6 @@ pub(crate) struct Faults {
     pub(crate) transcription: FaultLine<TranscriptionFault>,
     pub(crate) speech: FaultLine<SpeechFault>,
     pub(crate) listen: FaultLine<ListenFault>,
+    /// Of streams that are open.
+    pub(crate) open_listen: FaultLine<ListenFault>,
 }

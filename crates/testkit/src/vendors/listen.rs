@@ -252,12 +252,15 @@ impl Stream {
         self.last_input = Instant::now();
         add(&self.shared.counters.listen_messages, 1);
         add(&self.shared.counters.listen_bytes, pcm.len() as u64);
+        if self.fault.is_none() {
+            self.fault = self.shared.faults.open_listen.take();
+        }
         let mut heard = Vec::new();
         self.ear.hear(pcm, &mut heard);
         for heard in heard {
             match heard {
                 Heard::More { from_ms, to_ms } if self.interim => {
-                    let text = self.text(self.utterance);
+                    let text = self.text(self.utterance, from_ms);
                     let words = text.split_whitespace().count();
                     let half: Vec<&str> = text.split_whitespace().take(words.div_ceil(2)).collect();
                     let result = self.result(&half.join(" "), Kind::Interim, from_ms, to_ms);
@@ -293,13 +296,17 @@ impl Stream {
 
     fn ended(&mut self, kind: Kind, from_ms: u64, to_ms: u64) {
         add(&self.shared.counters.listen_finals, 1);
-        let text = self.text(self.utterance);
+        let text = self.text(self.utterance, from_ms);
         self.utterance += 1;
         let result = self.result(&text, kind, from_ms, to_ms);
         self.due.push_back((Instant::now() + Duration::from_millis(self.shared.settings.listen_final_ms), result));
     }
 
-    fn text(&self, utterance: usize) -> String {
+    fn text(&self, utterance: usize, from_ms: u64) -> String {
+        let moments = self.shared.spoken_at.lock().expect("no holder panics");
+        if let Some((_, text)) = moments.iter().rev().find(|(at_ms, _)| *at_ms <= from_ms) {
+            return text.clone();
+        }
         match &self.shared.settings.transcripts {
             Transcripts::Numbered => {
                 format!("I would like to check my order please this is call {} turn {}", self.number, utterance + 1)

@@ -11,20 +11,29 @@ mod cartesia;
 mod chat;
 mod ear;
 mod elevenlabs;
+pub mod embeddings;
 mod faults;
+mod gemini_live;
 mod listen;
 mod messages;
+mod openai_realtime;
 mod sarvam;
+mod scribe;
 mod speech;
 mod transcriptions;
 mod voices;
+mod way;
 
 pub use answer::{Answers, ToolStyle};
-pub use faults::{ChatFault, ListenFault, SpeechFault, TranscriptionFault};
+pub use faults::{ChatFault, ListenFault, SpeechFault, TranscriptionFault, WayFault};
+pub use gemini_live::{GeminiFault, GeminiLive, GeminiStats};
 pub use listen::Transcripts;
+pub use openai_realtime::{OpenAiRealtime, RealtimeFault, RealtimeStats, Reply};
 pub use sarvam::{Sarvam, SarvamListenFault, SarvamSpeechFault, SarvamStats};
+pub use scribe::{Scribe, ScribeFault, ScribeStats};
 pub use transcriptions::TranscriptionAsked;
 pub use voices::{VoiceFault, Voices, VoicesSettings, VoicesStats};
+pub use way::Way;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -161,6 +170,8 @@ pub(crate) struct Shared {
     pub(crate) settings: VendorSettings,
     pub(crate) counters: Counters,
     pub(crate) faults: Faults,
+    /// What is said in live transcription from a moment of a stream's audio on; see [`FakeVendors::speak_at`].
+    pub(crate) spoken_at: Mutex<Vec<(u64, String)>>,
     pub(crate) last_chat: Mutex<String>,
     pub(crate) last_messages: Mutex<String>,
     /// Instructions that were to be cached.
@@ -201,6 +212,7 @@ impl FakeVendors {
             settings,
             counters: Counters::default(),
             faults: Faults::default(),
+            spoken_at: Mutex::default(),
             last_chat: Mutex::default(),
             last_messages: Mutex::default(),
             cached_systems: Mutex::default(),
@@ -292,6 +304,13 @@ impl FakeVendors {
         self.shared.last_speech.lock().expect("no holder panics").clone()
     }
 
+    /// Live transcription takes the sound that begins after such a moment of a stream's audio, in milliseconds, for this
+    /// text, however often it is asked about it. Before the first moment the settings say what is heard.
+    pub fn speak_at(&self, moments: &[(u64, &str)]) {
+        let moments = moments.iter().map(|(at_ms, text)| (*at_ms, (*text).to_owned())).collect();
+        *self.shared.spoken_at.lock().expect("no holder panics") = moments;
+    }
+
     /// The next `times` chat requests go wrong.
     pub fn break_chat(&self, fault: ChatFault, times: u32) {
         self.shared.faults.chat.set(fault, times);
@@ -315,6 +334,11 @@ impl FakeVendors {
     /// The next `times` transcription streams go wrong.
     pub fn break_listen(&self, fault: ListenFault, times: u32) {
         self.shared.faults.listen.set(fault, times);
+    }
+
+    /// The next `times` transcription streams that are open and hear something go wrong from then on.
+    pub fn break_open_listen(&self, fault: ListenFault, times: u32) {
+        self.shared.faults.open_listen.set(fault, times);
     }
 }
 

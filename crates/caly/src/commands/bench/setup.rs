@@ -90,9 +90,12 @@ fn agent(arguments: &Arguments, vendors: Option<&FakeVendors>) -> AgentConfig {
         model: "fake".to_owned(),
         system_prompt: "You are the receptionist of a shop. Answer in one or two short sentences.".to_owned(),
         temperature: 0.4,
+        fallbacks: Vec::new(),
+        hedge_after_ms: 0,
+        tokens_max: 0,
     });
     agent.speech =
-        SpeechConfig { transcriber: "deepgram".to_owned(), speaker: "openai".to_owned(), voice: String::new() };
+        SpeechConfig { transcriber: "deepgram".to_owned(), speaker: "openai".to_owned(), ..SpeechConfig::default() };
     let pause_ms = arguments.pause_ms;
     agent.turn_taking = TurnTaking { pause_short_ms: pause_ms, pause_long_ms: pause_ms, ..TurnTaking::default() };
     agent.tools.clear();

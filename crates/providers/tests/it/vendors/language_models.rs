@@ -72,6 +72,7 @@ pub(crate) async fn hear(mut thoughts: Receiver<Result<Thought, Error>>) -> Hear
         while let Some(thought) = thoughts.recv().await {
             assert!(!done, "nothing may follow the end");
             match thought {
+                Ok(Thought::Audio(_)) => panic!("a model of text spoke"),
                 Ok(Thought::Text(more)) => {
                     assert!(heard.usage.is_none(), "text after the counts");
                     heard.text.push_str(&more);

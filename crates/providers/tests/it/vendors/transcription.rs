@@ -57,12 +57,14 @@ async fn next(stream: &mut TranscriberStream) -> Option<TranscriberOutput> {
     timeout(PATIENCE, stream.output.recv()).await.expect("an answer")
 }
 
-/// The next that is no partial.
+/// The next that answers something.
 async fn answer(stream: &mut TranscriberStream) -> TranscriberOutput {
     loop {
         match next(stream).await.expect("it lives") {
-            TranscriberOutput::Partial { .. } => {}
-            other => return other,
+            TranscriberOutput::Partial { .. }
+            | TranscriberOutput::EndOfUtterance { .. }
+            | TranscriberOutput::Language { .. } => {}
+            other @ (TranscriberOutput::Final { .. } | TranscriberOutput::Failed { .. }) => return other,
         }
     }
 }
@@ -102,6 +104,26 @@ async fn pieces_that_the_vendor_ended_itself_are_one_utterance() {
     speak(&stream, 200).await;
     finalize(&stream, 1).await;
     assert_eq!(final_text(&mut stream, 1).await, "where is my order please");
+}
+
+#[tokio::test]
+async fn the_vendors_own_end_of_an_utterance_is_told_once_there_are_words() {
+    let fakes = scripted(&["where is my order"]).await;
+    let mut stream = open(settings(&fakes.listen_url())).await;
+    silence(&stream, 400).await;
+    speak(&stream, 300).await;
+    silence(&stream, 300).await;
+    let mut before = String::new();
+    loop {
+        match next(&mut stream).await.expect("it lives") {
+            TranscriberOutput::Partial { text } => before = text,
+            TranscriberOutput::EndOfUtterance { sure } => break assert!(sure),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(before, "where is my order", "its words come first");
+    finalize(&stream, 1).await;
+    assert_eq!(final_text(&mut stream, 1).await, "where is my order");
 }
 
 #[tokio::test]

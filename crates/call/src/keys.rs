@@ -1,0 +1,106 @@
+//! Keys on the caller's phone: asked for by a tool, or instead of words.
+
+use crate::mind::Busy;
+use crate::timing::{KEYS_MAX, KEYS_PAUSE_MS};
+use crate::{Call, CallerTurn, Closing, Effects};
+use model::CallTime;
+
+/// Keys typed without being asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    typed: String,
+    began: CallTime,
+    last: CallTime,
+    complete: bool,
+}
+
+impl Keys {
+    pub(crate) fn clear(&mut self) {
+        self.typed.clear();
+        self.complete = false;
+    }
+
+    pub(crate) fn deadline(&self) -> Option<CallTime> {
+        match (self.typed.is_empty(), self.complete) {
+            (true, _) => None,
+            (false, true) => Some(self.last),
+            (false, false) => Some(self.last + KEYS_PAUSE_MS),
+        }
+    }
+
+    fn push(&mut self, key: char, now: CallTime) {
+        if self.typed.is_empty() {
+            self.began = now;
+        }
+        self.last = now;
+        match key {
+            '#' => self.complete = !self.typed.is_empty(),
+            key if self.typed.len() < KEYS_MAX => self.typed.push(key),
+            _ => {}
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn key(&mut self, key: char, effects: &mut Effects) {
+        if !self.connected || self.closing != Closing::Open || !(key.is_ascii_digit() || matches!(key, '*' | '#')) {
+            return;
+        }
+        self.quiet_since = self.now;
+        let now = self.now;
+        if let Some(Busy::Keys(collecting)) = &mut self.mind.busy {
+            collecting.due = now + collecting.timeout_ms;
+            let finished = key == collecting.finish_key;
+            if !finished {
+                collecting.digits.push(key);
+            }
+            if finished || collecting.digits.len() >= collecting.digits_max {
+                let digits = std::mem::take(&mut collecting.digits);
+                self.stop_for_keys(effects);
+                self.keys_collected(digits, effects);
+            } else {
+                self.stop_for_keys(effects);
+            }
+            return;
+        }
+        self.keys.push(key, now);
+        self.stop_for_keys(effects);
+    }
+
+    /// Somebody who types has heard enough.
+    fn stop_for_keys(&mut self, effects: &mut Effects) {
+        if self.mouth.is_busy() && self.mouth.may_be_interrupted() {
+            self.interrupt(self.now, effects);
+        }
+    }
+
+    /// The time for typing begins when the agent has finished asking.
+    pub(crate) fn keys_wait_from_now(&mut self) {
+        let (now, speaking) = (self.now, self.mouth.is_busy());
+        if let Some(Busy::Keys(collecting)) = &mut self.mind.busy
+            && !speaking
+        {
+            collecting.due = now + collecting.timeout_ms;
+        }
+    }
+
+    /// The caller speaks instead of typing: what was typed so far is the result, the words are answered after it.
+    pub(crate) fn words_instead_of_keys(&mut self, effects: &mut Effects) {
+        if let Some(Busy::Keys(collecting)) = &mut self.mind.busy {
+            let digits = std::mem::take(&mut collecting.digits);
+            self.keys_collected(digits, effects);
+        }
+    }
+
+    pub(crate) fn pass_keys(&mut self, effects: &mut Effects) {
+        if self.keys.deadline().is_none_or(|due| self.now < due) {
+            return;
+        }
+        let typed = std::mem::take(&mut self.keys.typed);
+        let (began, ended) = (self.keys.began, self.keys.last);
+        self.keys.clear();
+        // A flow understands digits; a model is told that they were typed.
+        let text = if self.mind.is_model() { format!("(pressed {typed})") } else { typed };
+        self.turn_over(CallerTurn { text, began, ended, transcription_ms: None }, effects);
+    }
+}

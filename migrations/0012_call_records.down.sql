@@ -1,0 +1,12 @@
+drop index calls_succeeded;
+drop index calls_disposition;
+alter table calls drop column succeeded;
+alter table calls drop column disposition;
+alter table calls drop column analyses;
+alter table calls drop column analysis_error;
+alter table calls drop column analysis_state;
+alter table calls drop column analysis;
+alter table calls drop column cost_lines;
+alter table calls drop column cost_currency;
+alter table calls drop column cost_micros;
+alter table calls drop column usage;
