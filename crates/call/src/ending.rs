@@ -76,6 +76,9 @@ impl Call {
         if let Some(pending) = self.pending_turn.take() {
             self.caller_turn(&pending.text, pending.began, pending.ended, effects);
         }
+        if let Some(typed) = self.keys_as_turn() {
+            self.caller_turn(&typed.text, typed.began, typed.ended, effects);
+        }
         let (words, began, ended) = match std::mem::take(&mut self.ear.state) {
             EarState::Paused(pause) => (pause.text.map(|t| t.words).unwrap_or_default(), pause.began, pause.ended),
             EarState::Hearing { began, until } => (String::new(), began, until),

@@ -13,6 +13,9 @@ use language::backchannel::is_backchannel;
 use language::sentence::SentenceCutter;
 use model::{CallTime, EndOfTurn, Latency};
 
+/// The words came by themselves. Work is numbered from one.
+const NOBODY_ASKED: WorkId = WorkId(0);
+
 impl Call {
     pub(crate) fn voice(&mut self, voice: Voice, effects: &mut Effects) {
         if !self.connected {
@@ -45,7 +48,9 @@ impl Call {
 
     fn cancel_pause_work(&mut self, effects: &mut Effects) {
         if let EarState::Paused(pause) = &self.ear.state {
-            effects.push(Effect::Cancel { work: pause.transcribe });
+            if pause.transcribe != NOBODY_ASKED {
+                effects.push(Effect::Cancel { work: pause.transcribe });
+            }
             if let Some(work) = pause.score_pending() {
                 effects.push(Effect::Cancel { work });
             }
@@ -290,7 +295,7 @@ impl Call {
                 }
                 // Its words are its own; nobody has to be asked for them, and the detector is not waited for.
                 let (began, ended) = (*began, *until);
-                let transcribe = self.work();
+                let transcribe = NOBODY_ASKED;
                 self.ear.probe = Probe::None;
                 self.ear.cut_at = Some(ended);
                 let (text, score) = (Some(Text { words, at: now }), Score::Unknown);
@@ -549,6 +554,8 @@ impl Call {
         let tag = self.ear.tag.take();
         if let Some(tag) = self.language.heard(text, tag.as_deref()) {
             let tag = tag.to_owned();
+            // What was begun early was begun in the other language.
+            self.drop_eager(effects);
             self.mind.phrases = crate::phrases::phrases(&tag);
             effects.push(Effect::Note(Note::LanguageSwitched { tag: tag.clone() }));
             effects.push(Effect::SetLanguage { tag });

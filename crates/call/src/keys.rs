@@ -96,11 +96,18 @@ impl Call {
         if self.keys.deadline().is_none_or(|due| self.now < due) {
             return;
         }
+        if let Some(turn) = self.keys_as_turn() {
+            self.turn_over(turn, effects);
+        }
+    }
+
+    /// What was typed without being asked for, as what the caller said.
+    pub(crate) fn keys_as_turn(&mut self) -> Option<CallerTurn> {
         let typed = std::mem::take(&mut self.keys.typed);
         let (began, ended) = (self.keys.began, self.keys.last);
         self.keys.clear();
         // A flow understands digits; a model is told that they were typed.
-        let text = if self.mind.is_model() { format!("(pressed {typed})") } else { typed };
-        self.turn_over(CallerTurn { text, began, ended, transcription_ms: None }, effects);
+        let text = if self.mind.is_model() { format!("(pressed {typed})") } else { typed.clone() };
+        (!typed.is_empty()).then_some(CallerTurn { text, began, ended, transcription_ms: None })
     }
 }

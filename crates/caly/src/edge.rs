@@ -203,7 +203,10 @@ fn check_analysis(agent: &AgentConfig, addresses: &ModelAddresses, fault: &mut d
             }
         }
         (None, Brain::SpeechModel(_)) if agent.analysis.is_wanted() => {
-            fault("analysis.model", "is needed: a model that hears and speaks cannot be asked after the call".to_owned());
+            fault(
+                "analysis.model",
+                "is needed: a model that hears and speaks cannot be asked after the call".to_owned(),
+            );
         }
         // A flow without one gives what it collected.
         (None, Brain::Flow { .. } | Brain::LanguageModel(_) | Brain::SpeechModel(_)) => {}
@@ -325,7 +328,11 @@ mod tests {
     fn tools_must_be_usable_as_they_stand() {
         for (tool, production, want) in [
             (json!({ "kind": "end-call" }), true, vec![]),
-            (json!({ "kind": "http", "description": "x", "url": "https://c.example.org/{a}" }), true, vec!["tools.ask.url"]),
+            (
+                json!({ "kind": "http", "description": "x", "url": "https://c.example.org/{a}" }),
+                true,
+                vec!["tools.ask.url"],
+            ),
             (json!({ "kind": "http", "description": "x", "url": "http://127.0.0.1:9/" }), true, vec!["tools.ask.url"]),
             (json!({ "kind": "http", "description": "x", "url": "http://127.0.0.1:9/" }), false, vec![]),
             (json!({ "kind": "mcp", "url": "https://10.0.0.7/mcp" }), false, vec!["tools.ask.url"]),

@@ -117,6 +117,7 @@ pub(crate) fn load(config: &Config, shared: Shared, progress: &dyn Fn(&str)) -> 
         speaker: speaker.map(|one| Arc::new(one) as Arc<dyn Speaker>),
         turn: turn.map(|one| Arc::new(one) as Arc<dyn TurnDetector>),
         silero: silero.map(Arc::new),
+        inference: pool,
         tools: ToolClients::new(egress, Arc::clone(&keys)),
         keys,
         models: Arc::clone(&clients) as Arc<dyn Models>,

@@ -131,6 +131,8 @@ words! {
         CalyCrash = "caly/crash",
         /// The process was told to stop and the time for finishing calls was over.
         CalyDrained = "caly/drained",
+        /// This machine has more calls than it can serve well; the caller was not answered.
+        CalyBusy = "caly/busy",
         /// Something of ours failed that is no crash.
         CalyError = "caly/error",
     }
@@ -163,7 +165,7 @@ impl EndedReason {
             | Self::CarrierUnconfirmed => Blame::Carrier,
             Self::ProviderFailed => Blame::Provider,
             Self::OperatorHungUp | Self::OperatorCanceled => Blame::Operator,
-            Self::CalyCrash | Self::CalyDrained | Self::CalyError => Blame::Caly,
+            Self::CalyCrash | Self::CalyDrained | Self::CalyBusy | Self::CalyError => Blame::Caly,
         }
     }
 
@@ -194,6 +196,7 @@ impl EndedReason {
             | Self::CarrierUnconfirmed
             | Self::ProviderFailed
             | Self::CalyCrash
+            | Self::CalyBusy
             | Self::CalyError => CallStatus::Failed,
         }
     }

@@ -35,8 +35,8 @@ pub use document::DocumentState;
 pub use email::{EmailAddress, EmailError};
 pub use event::{DeliveryState, EventKind};
 pub use id::{
-    AgentId, ApiKeyId, CallId, CarrierAccountId, DeliveryId, DocumentId, InvitationId, JobId, OrganisationId, PhoneNumberId,
-    ProviderKeyId, RecordingId, SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
+    AgentId, ApiKeyId, CallId, CarrierAccountId, DeliveryId, DocumentId, InvitationId, JobId, OrganisationId,
+    PhoneNumberId, ProviderKeyId, RecordingId, SessionId, TenantId, TurnId, UserId, WebhookEndpointId,
 };
 pub use mail::{Mail, MailKind, SecretText};
 pub use phone::{E164, PhoneError};

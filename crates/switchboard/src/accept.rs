@@ -1,6 +1,6 @@
 //! The door for media sockets. Everything is decided before the upgrade: carrier, room on this node, token.
 
-use crate::keeper::Refused;
+use crate::keeper::{CallEnd, Refused};
 use crate::{Switchboard, session};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
-use model::CarrierKind;
+use model::{CarrierKind, EndedReason};
 use std::sync::Arc;
 
 /// Bytes read from a socket at once. The default of 128 KiB a connection is most of the memory of a call.
@@ -63,6 +63,12 @@ async fn accept(
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "the database is not available");
         }
     };
+    if door.board.services.is_behind(&grant.agent) {
+        // Those who are on the line keep their time; the carrier goes on with its flow.
+        let end = CallEnd::without_media(grant.tenant, grant.call, EndedReason::CalyBusy, (door.clock)());
+        door.board.keeper.finish(end).await;
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the built-in models are behind");
+    }
     let session = session::Start { carrier, grant, permit, clock: door.clock.clone() };
     let board = door.board;
     upgrade

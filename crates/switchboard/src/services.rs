@@ -7,7 +7,7 @@ use providers::chain::{ChainModel, ChainSpeaker, ChainTranscriber, Guard, Link, 
 use providers::http::Http;
 use providers::keys::Keys;
 use providers::language_model::LanguageModel;
-use providers::local::BuiltinVoiceActivity;
+use providers::local::{BuiltinVoiceActivity, InferencePool};
 use providers::models::Models;
 use providers::recall::Recall;
 use providers::resilience::Targets;
@@ -82,6 +82,8 @@ pub struct Services {
     pub turn: Option<Arc<dyn TurnDetector>>,
     /// Voice activity on noisy lines.
     pub silero: Option<Arc<BuiltinVoiceActivity>>,
+    /// The threads that the built-in models compute on.
+    pub inference: InferencePool,
     /// Vendors.
     pub clients: Arc<dyn Clients>,
     /// Keys of organisations.
@@ -109,7 +111,22 @@ pub(crate) struct Chosen {
     pub(crate) meter: Meter,
 }
 
+/// Work of the built-in models that begins later than this makes answers late that callers are waiting for: beyond it no
+/// further call is taken on. An utterance computes for about 0.1 s, so two are waiting.
+const BEHIND_MS: u64 = 250;
+
 impl Services {
+    /// The built-in models do not keep up with the calls that are on the line, and this agent would use them.
+    pub(crate) fn is_behind(&self, agent: &AgentConfig) -> bool {
+        let uses_them = match &agent.brain {
+            Brain::SpeechModel(_) => false,
+            Brain::Flow { .. } | Brain::LanguageModel(_) => {
+                agent.speech.transcriber == BUILTIN || agent.speech.speaker == BUILTIN
+            }
+        };
+        uses_them && self.inference.late_ms() > BEHIND_MS
+    }
+
     /// The services of an agent, for one call. Who is not there is left out when somebody else is.
     ///
     /// # Errors

@@ -125,6 +125,7 @@ scenarios! {
     keys_instead_of_words,
     keys_pressed_by_the_agent,
     language_by_wish,
+    language_by_wish_and_begun_early,
     left_before_the_media,
     left_during_goodbye,
     left_in_the_pause,

@@ -76,6 +76,23 @@ fn wanting(mut agent: AgentConfig, analysis: Value) -> AgentConfig {
     agent
 }
 
+/// What the conversation used, and what it cost: the analyst's model has a price, the fake one has none.
+fn costs_are_shown(shown: &Value, fact: &Value) {
+    let lines = shown["usage"]["lines"].as_array().expect("lines");
+    assert!(lines.iter().any(|line| line["stage"] == "thinking" && line["model"] == "fake"), "{shown}");
+    let costs = shown["cost_lines"].as_array().expect("lines");
+    let micros = |part: &str, stage: &str| {
+        let line = costs.iter().find(|line| line["part"] == part && line["stage"] == stage);
+        line.map(|line| line["micros"].clone())
+    };
+    assert!(micros("analysis", "thinking").is_some_and(|micros| micros.as_u64() > Some(0)), "{costs:?}");
+    assert_eq!(micros("call", "thinking"), Some(Value::Null), "no price is not 0");
+    assert!(micros("call", "transcribing").is_some_and(|micros| micros.as_u64() > Some(0)), "{costs:?}");
+    assert_eq!(shown["cost"]["currency"], "INR");
+    assert_eq!(fact["cost"]["micros"], shown["cost"]["micros"]);
+    assert_eq!(fact["cost"]["complete"], json!(false));
+}
+
 both_databases! {
     async fn a_model_makes_something_of_a_call(place) {
         let answer = json!({
@@ -126,20 +143,7 @@ both_databases! {
         assert_eq!(analysis["success"][0]["criterion"], "The order was looked up");
         assert_eq!((&shown["analysis_state"], &shown["analysis_error"]), (&json!("ready"), &Value::Null));
         assert_eq!((&analysis["usage"]["requests"], &analysis["usage"]["model"]), (&json!(2), &json!("gpt-4o-mini")));
-        // What the conversation used, and what it cost: the analyst's model has a price, the fake one has none.
-        let lines = shown["usage"]["lines"].as_array().expect("lines");
-        assert!(lines.iter().any(|line| line["stage"] == "thinking" && line["model"] == "fake"), "{shown}");
-        let costs = shown["cost_lines"].as_array().expect("lines");
-        let micros = |part: &str, stage: &str| {
-            let line = costs.iter().find(|line| line["part"] == part && line["stage"] == stage);
-            line.map(|line| line["micros"].clone())
-        };
-        assert!(micros("analysis", "thinking").is_some_and(|micros| micros.as_u64() > Some(0)), "{costs:?}");
-        assert_eq!(micros("call", "thinking"), Some(Value::Null), "no price is not 0");
-        assert!(micros("call", "transcribing").is_some_and(|micros| micros.as_u64() > Some(0)), "{costs:?}");
-        assert_eq!(shown["cost"]["currency"], "INR");
-        assert_eq!(fact["cost"]["micros"], shown["cost"]["micros"]);
-        assert_eq!(fact["cost"]["complete"], json!(false));
+        costs_are_shown(&shown, &fact);
         for (query, found) in [
             ("disposition=callback-asked", 1), ("disposition=done", 0), ("succeeded=true", 1), ("succeeded=false", 0),
         ] {

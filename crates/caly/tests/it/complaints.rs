@@ -17,7 +17,7 @@ use std::time::Duration;
 use store::call_records;
 use store::calls::Call;
 use testkit::carrier::{
-    ApiCall, ApiOptions, CallObservation, CallerSide, Closed, Fault, FakeExotelApi, LOUD_DBFS, RecordedCaller, rms_dbfs,
+    ApiCall, ApiOptions, CallObservation, CallerSide, Closed, FakeExotelApi, Fault, LOUD_DBFS, RecordedCaller, rms_dbfs,
 };
 use testkit::receiver::{Receiver, Reply};
 use testkit::vendors::{Answers, FakeVendors, ToolStyle, Transcripts, VendorSettings, Way, WayFault};

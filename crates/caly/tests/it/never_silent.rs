@@ -34,15 +34,8 @@ enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
-        Self::Streaming,
-        Self::Batch,
-        Self::Openai,
-        Self::Anthropic,
-        Self::HttpVoice,
-        Self::SocketVoice,
-        Self::Tool,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Streaming, Self::Batch, Self::Openai, Self::Anthropic, Self::HttpVoice, Self::SocketVoice, Self::Tool];
 
     const fn is_voice(self) -> bool {
         matches!(self, Self::HttpVoice | Self::SocketVoice)
@@ -213,7 +206,8 @@ async fn stage(stage: Stage) {
         let (world, url) = (&world, server.url.as_str());
         Box::pin(async move { (n, cell::run(world, url, row, *variant, n).await) })
     });
-    let mut outcomes: Vec<(usize, Outcome)> = futures_util::stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
+    let mut outcomes: Vec<(usize, Outcome)> =
+        futures_util::stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
     outcomes.sort_by_key(|(n, _)| *n);
     let mut wrong = Vec::new();
     for (n, outcome) in &outcomes {

@@ -176,7 +176,7 @@ async fn an_interruption(peer: PeerKind) {
     let mut pcm = vec![0; 8_000 * 3];
     pcm.extend(voice::say(8_000, 1_200));
     let mut caller = RecordedCaller::new(pcm, 8_000);
-    caller.keys.push((1_000, '5'));
+    caller.keys.push((7_000, '5'));
     let seen = fake(peer, &server).place_call(&mut caller).await.expect("the call is taken");
     let call = world.ended(&seen.call_id).await;
     assert_eq!(seen.violations, Vec::<String>::new());
@@ -191,7 +191,11 @@ async fn an_interruption(peer: PeerKind) {
     assert!(heard > 0 && heard < intended, "only what was heard: {turns:?}");
     assert_eq!(
         said(&turns[1..]),
-        [(TurnRole::Caller, "stop please I have a question"), (TurnRole::Agent, "Of course.")]
+        [
+            (TurnRole::Caller, "stop please I have a question"),
+            (TurnRole::Agent, "Of course."),
+            (TurnRole::Caller, "(pressed 5)"),
+        ]
     );
     server.stop().await;
 }

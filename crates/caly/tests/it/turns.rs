@@ -30,8 +30,7 @@ fn models_folder() -> PathBuf {
 /// Says the sentences into a folder, as recordings with their words.
 async fn speech(folder: &Path) {
     let pool = InferencePool::start(PoolSettings { workers: 1, queue: 8 }).expect("threads");
-    let builtin =
-        Builtin::load(&ModelPaths::in_folder(&models_folder()), &pool, &|_| ()).ok().expect("run `make models`");
+    let builtin = Builtin::load(&ModelPaths::in_folder(models_folder()), &pool, &|_| ()).expect("run `make models`");
     let speaker = builtin.speaker.expect("run `make models`");
     std::fs::create_dir_all(folder).expect("a folder");
     let mut transcripts = String::new();

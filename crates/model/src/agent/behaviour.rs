@@ -16,9 +16,10 @@ pub struct Lookup {
     #[serde(default = "default_lookup_timeout_ms")]
     #[schema(default = default_lookup_timeout_ms, minimum = 50, maximum = 5_000)]
     pub timeout_ms: u64,
-    /// Which of the organisation's provider keys is sent as `Authorization: Bearer …`. Empty: none.
+    /// Which of the organisation's provider keys is sent as `Authorization: Bearer …`: the one named after the host of the
+    /// address. Empty: none.
     #[serde(default)]
-    #[schema(max_length = 60)]
+    #[schema(max_length = 260)]
     pub key: String,
 }
 

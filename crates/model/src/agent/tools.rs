@@ -70,9 +70,10 @@ pub struct HttpTool {
     #[serde(default)]
     #[schema(schema_with = schema::headers)]
     pub headers: BTreeMap<String, String>,
-    /// Which of the organisation's provider keys is sent as `Authorization: Bearer …`. Empty: none.
+    /// Which of the organisation's provider keys is sent as `Authorization: Bearer …`: the one named after the host of the
+    /// address. Empty: none.
     #[serde(default)]
-    #[schema(max_length = 60)]
+    #[schema(max_length = 260)]
     pub key: String,
     /// The answer must be there after this time.
     #[serde(default = "default_timeout_ms")]
@@ -102,9 +103,10 @@ pub struct McpServer {
     #[serde(default)]
     #[schema(schema_with = schema::tool_names)]
     pub only: Vec<String>,
-    /// Which of the organisation's provider keys is sent as `Authorization: Bearer …`. Empty: none.
+    /// Which of the organisation's provider keys is sent as `Authorization: Bearer …`: the one named after the host of the
+    /// address. Empty: none.
     #[serde(default)]
-    #[schema(max_length = 60)]
+    #[schema(max_length = 260)]
     pub key: String,
     /// An answer must be there after this time.
     #[serde(default = "default_timeout_ms")]

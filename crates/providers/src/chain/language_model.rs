@@ -15,8 +15,9 @@ use tokio::time::timeout;
 pub const FIRST_TEXT: Duration = Duration::from_secs(3);
 /// The first text of any of them: half a second before the call gives up by itself.
 pub const ANSWER_DEADLINE: Duration = Duration::from_millis(8_500);
-/// From one piece of text to the next. What has been said meanwhile is over by then.
-pub const ANSWER_IDLE: Duration = Duration::from_secs(4);
+/// From one piece of text to the next: half a second before the call gives up by itself, so that the breaker hears of it and
+/// another one is asked next.
+pub const ANSWER_IDLE: Duration = Duration::from_millis(3_500);
 
 /// A language model with its fallbacks, for one call.
 pub struct ChainModel {

@@ -6,9 +6,14 @@ use crate::live::SpeechCutter;
 use crate::speaker::{SpeakRequest, SpeechChunk};
 use crate::{Error, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use wire::openai::{PcmBytes, foreign_audio};
+
+/// A connection that has said nothing for so long when its sentence is given up gets no new ones: it may hang. Good ones
+/// begin within 400 ms, and whoever waits for them gives up before their own deadline.
+const DOUBTFUL_AFTER: Duration = Duration::from_millis(1_500);
 
 /// A sentence's place on a connection. Dropping it before the end cancels the sentence there.
 pub(super) struct Line {
@@ -20,16 +25,13 @@ pub(super) struct Line {
     over: bool,
     /// The connection did not answer in time.
     doubtful: bool,
+    /// When something last came of it, or it was begun.
+    heard_at: Instant,
 }
 
 impl Line {
-    pub(super) const fn new(
-        id: u64,
-        events: mpsc::Receiver<Event>,
-        commands: mpsc::Sender<Command>,
-        reused: bool,
-    ) -> Self {
-        Self { id, events, commands, reused, over: false, doubtful: false }
+    pub(super) fn new(id: u64, events: mpsc::Receiver<Event>, commands: mpsc::Sender<Command>, reused: bool) -> Self {
+        Self { id, events, commands, reused, over: false, doubtful: false, heard_at: Instant::now() }
     }
 }
 
@@ -37,7 +39,8 @@ impl Drop for Line {
     fn drop(&mut self) {
         if !self.over {
             // Without room for it the connection notices at the next piece that nobody takes it.
-            let _ = self.commands.try_send(Command::Cancel { id: self.id, doubtful: self.doubtful });
+            let hangs = self.events.is_empty() && self.heard_at.elapsed() >= DOUBTFUL_AFTER;
+            let _ = self.commands.try_send(Command::Cancel { id: self.id, doubtful: self.doubtful || hangs });
         }
     }
 }
@@ -114,6 +117,7 @@ impl Sentence<'_> {
                 line.doubtful = true;
                 return Err(self.late().into());
             };
+            line.heard_at = Instant::now();
             match event {
                 Some(Event::Sound(piece)) if piece.is_empty() => {}
                 Some(Event::Sound(piece)) => {

@@ -1,5 +1,6 @@
 //! What is wrong with an agent's tools that no schema of the API can say: told when the agent is kept.
 
+use super::clients::key_name;
 use super::http::is_reserved;
 use super::names::offered;
 use super::schema::Arguments;
@@ -7,6 +8,7 @@ use super::template::Template;
 use crate::egress::Allowed;
 use model::{E164, HttpMethod, HttpTool, McpServer, ToolConfig, TransferTool};
 use std::collections::{BTreeMap, BTreeSet};
+use url::Url;
 use wire::destination;
 
 /// Field and what is wrong with it, for people. Fields begin with `tools.`; empty = nothing is wrong. A name in an address is
@@ -48,6 +50,8 @@ fn check_http(tool: &HttpTool, allowed: Allowed, fault: &mut dyn FnMut(&str, Str
         Ok(template) => template,
         Err(said) => return fault(".url", said.to_string()),
     };
+    // The host stands in front of whatever is filled in.
+    check_key(&tool.key, &tool.url, fault);
     let properties = tool.parameters.as_ref().and_then(|schema| schema.get("properties")?.as_object());
     let is_known = |name: &str| is_fixed(name) || properties.is_some_and(|properties| properties.contains_key(name));
     for name in template.arguments().filter(|name| !is_known(name)) {
@@ -61,6 +65,16 @@ fn check_http(tool: &HttpTool, allowed: Allowed, fault: &mut dyn FnMut(&str, Str
     }
 }
 
+/// A key goes to the host that it is named after.
+fn check_key(key: &str, url: &str, fault: &mut dyn FnMut(&str, String)) {
+    if let Ok(url) = Url::parse(url)
+        && !key.is_empty()
+        && key != key_name(&url)
+    {
+        fault(".key", format!("must be the name of the host that it goes to: {}", key_name(&url)));
+    }
+}
+
 fn check_mcp(
     server: &str,
     config: &McpServer,
@@ -71,6 +85,7 @@ fn check_mcp(
     if let Err(refused) = destination::parse(&config.url, allowed) {
         fault(".url", refused.to_string());
     }
+    check_key(&config.key, &config.url, fault);
     for (at, tool) in config.only.iter().enumerate() {
         let name = offered(server, tool, |_| false);
         if names.contains(&name) {
@@ -149,6 +164,7 @@ mod tests {
                 "no JSON schema",
             ),
             (http(json!({"parameters": {"$ref": "https://x.example/s"}})), "tools.ask.parameters", "own parts"),
+            (http(json!({"key": "openai"})), "tools.ask.key", "must be the name of the host"),
             (http(json!({"headers": {"Authorization": "x"}})), "tools.ask.headers.Authorization", "key"),
             (http(json!({"headers": {"host": "x"}})), "tools.ask.headers.host", "may not"),
             (http(json!({"headers": {"Content-Length": "1"}})), "tools.ask.headers.Content-Length", "may not"),

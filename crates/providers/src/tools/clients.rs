@@ -127,6 +127,10 @@ impl ToolClients {
         let mut headers = asked.headers;
         headers.entry(USER_AGENT).or_insert(AGENT);
         if !asked.key.is_empty() {
+            // Who may write an agent may not see keys: a key goes to the host that it is named after, and nowhere else.
+            if asked.key != key_name(&asked.url) {
+                return Err(Trouble::Key);
+            }
             let key = match self.keys.key(asked.tenant, asked.key).await {
                 Ok(key) => key.ok_or(Trouble::Key)?,
                 Err(error) => {
@@ -198,6 +202,12 @@ impl std::fmt::Debug for ToolClients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ToolClients").field("per_minute", &self.per_minute).finish_non_exhaustive()
     }
+}
+
+/// The name of the key that may go to an address: its host, with the port if it is not the usual one.
+pub(super) fn key_name(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

@@ -71,8 +71,8 @@ fn analysis(disposition: &str, succeeded: bool) -> CallAnalysis {
 both_databases! {
     async fn usage_and_cost_come_back_as_they_were(db) {
         let (ours, theirs) = (db.tenant("+918047491899").await?, db.tenant("+918047491898").await?);
-        let id = live(&db, &ours, "sid-1", None).await?;
-        let (call, record) = read(&db, &ours, id).await?;
+        let id = live(db, &ours, "sid-1", None).await?;
+        let (call, record) = read(db, &ours, id).await?;
         assert_eq!((record.usage, record.cost, call.outcome.cost), (None, None, None), "a crashed call has none");
         let mut usage = CallUsage { counts: CallCounts { barge_ins: 3, dropped_ms: 40, ..CallCounts::default() }, ..CallUsage::default() };
         usage.line(Stage::Speaking, "openai", "tts-1").expect("room").characters = 812;
@@ -83,7 +83,7 @@ both_databases! {
         ] {
             let cost = Cost { currency: Currency::Inr, lines };
             db.write(ours.id, async |tx| call_records::keep(tx, id, &usage, Some(&cost)).await).await?;
-            let (call, record) = read(&db, &ours, id).await?;
+            let (call, record) = read(db, &ours, id).await?;
             assert_eq!((record.usage.as_ref(), record.cost.as_ref()), (Some(&usage), Some(&cost)));
             assert_eq!(call.outcome.cost.map(|cost| cost.micros), micros);
         }
@@ -91,28 +91,28 @@ both_databases! {
         assert!(matches!(foreign, Err(Error::NotFound)));
         assert!(matches!(db.write(theirs.id, async |tx| call_records::get(tx, id).await).await, Err(Error::NotFound)));
         db.write(ours.id, async |tx| call_records::keep(tx, id, &usage, None).await).await?;
-        assert_eq!(read(&db, &ours, id).await?.1.cost, None);
+        assert_eq!(read(db, &ours, id).await?.1.cost, None);
         Ok(())
     }
 
     async fn an_analysis_is_asked_for_in_the_end_and_kept_once(db) {
         let ours = db.tenant("+918047491899").await?;
-        let id = live(&db, &ours, "sid-1", Some(wants_summary())).await?;
+        let id = live(db, &ours, "sid-1", Some(wants_summary())).await?;
         let asked = db.write(ours.id, async |tx| call_records::ask(tx, id, at(5)).await).await?;
         assert_eq!(asked, Asked::Refused, "not before its end");
-        end(&db, &ours, id, json!({ "tool": { "a": 1 } })).await?;
-        let (call, record) = read(&db, &ours, id).await?;
+        end(db, &ours, id, json!({ "tool": { "a": 1 } })).await?;
+        let (call, record) = read(db, &ours, id).await?;
         assert_eq!((call.outcome.state, record.analyses), (AnalysisState::Pending, 1));
         let listed = db.write(ours.id, async |tx| jobs::list_own(tx, None, Some(ANALYZE_JOB), PageRequest::default()).await).await?;
         assert_eq!((listed.items.len(), listed.items[0].state), (1, JobState::Queued));
         assert_eq!(db.write(ours.id, async |tx| call_records::ask(tx, id, at(61)).await).await?, Asked::Refused);
         db.write(ours.id, async |tx| call_records::note_error(tx, id, "it is away").await).await?;
-        assert_eq!(read(&db, &ours, id).await?.1.error.as_deref(), Some("it is away"));
+        assert_eq!(read(db, &ours, id).await?.1.error.as_deref(), Some("it is away"));
         let kept = analysis("paid", true);
         assert!(db.write(ours.id, async |tx| call_records::analyzed(tx, id, &kept, at(70)).await).await?);
         assert!(!db.write(ours.id, async |tx| call_records::analyzed(tx, id, &analysis("lost", false), at(71)).await).await?);
         assert!(!db.write(ours.id, async |tx| call_records::fail(tx, id, "late", at(72)).await).await?);
-        let (call, record) = read(&db, &ours, id).await?;
+        let (call, record) = read(db, &ours, id).await?;
         assert_eq!((record.analysis, record.error, record.state), (Some(kept), None, AnalysisState::Ready));
         assert_eq!((call.summary.as_deref(), call.outcome.disposition.as_deref()), (Some("Asha pays."), Some("paid")));
         assert_eq!((call.outcome.succeeded, call.data), (Some(true), json!({ "tool": { "a": 1 } })));
@@ -120,7 +120,7 @@ both_databases! {
         assert_eq!(db.write(ours.id, async |tx| call_records::ask(tx, id, at(80)).await).await?, Asked::Asked);
         let long = "x".repeat(5_000);
         assert!(db.write(ours.id, async |tx| call_records::fail(tx, id, &long, at(81)).await).await?);
-        let (call, record) = read(&db, &ours, id).await?;
+        let (call, record) = read(db, &ours, id).await?;
         assert_eq!((call.outcome.state, call.outcome.disposition.as_deref()), (AnalysisState::Failed, Some("paid")));
         assert_eq!(record.error.map(|error| error.len()), Some(300));
         for n in 3..=ANALYSES_PER_CALL_MAX {
@@ -139,8 +139,8 @@ both_databases! {
             ("sid-1", Some("it is away"), "it is away"),
             ("sid-2", None, "it was tried several times and could not be made"),
         ] {
-            let id = live(&db, &ours, sid, Some(wants_summary())).await?;
-            end(&db, &ours, id, json!({})).await?;
+            let id = live(db, &ours, sid, Some(wants_summary())).await?;
+            end(db, &ours, id, json!({})).await?;
             if let Some(noted) = noted {
                 db.write(ours.id, async |tx| call_records::note_error(tx, id, noted).await).await?;
             }
@@ -153,7 +153,7 @@ both_databases! {
                 Ok(())
             })
             .await?;
-            let (call, record) = read(&db, &ours, id).await?;
+            let (call, record) = read(db, &ours, id).await?;
             assert_eq!((call.outcome.state, record.error.as_deref()), (AnalysisState::Failed, Some(want)));
         }
         Ok(())
@@ -166,9 +166,9 @@ both_databases! {
             ("sid-1", json!({ "slot": "red" }), AnalysisState::Ready),
             ("sid-2", json!({}), AnalysisState::None),
         ] {
-            let id = live(&db, &ours, sid, Some(flow.clone())).await?;
-            end(&db, &ours, id, collected.clone()).await?;
-            let (call, record) = read(&db, &ours, id).await?;
+            let id = live(db, &ours, sid, Some(flow.clone())).await?;
+            end(db, &ours, id, collected.clone()).await?;
+            let (call, record) = read(db, &ours, id).await?;
             assert_eq!((call.outcome.state, record.analyses), (state, 0), "{sid}");
             let data: Option<Map<String, Value>> = record.analysis.and_then(|one| one.data);
             assert_eq!(data.map(Value::Object), (state == AnalysisState::Ready).then_some(collected));
@@ -177,9 +177,9 @@ both_databases! {
             "brain": { "kind": "speech-model", "vendor": "gemini", "system_prompt": "x" },
             "analysis": { "summary": true },
         });
-        let id = live(&db, &ours, "sid-3", Some(speech)).await?;
-        end(&db, &ours, id, json!({})).await?;
-        let (call, record) = read(&db, &ours, id).await?;
+        let id = live(db, &ours, "sid-3", Some(speech)).await?;
+        end(db, &ours, id, json!({})).await?;
+        let (call, record) = read(db, &ours, id).await?;
         assert_eq!((call.outcome.state, record.error.as_deref()), (AnalysisState::Failed, Some(call_records::NO_MODEL)));
         Ok(())
     }
@@ -187,12 +187,12 @@ both_databases! {
     async fn calls_are_listed_by_how_they_turned_out(db) {
         let ours = db.tenant("+918047491899").await?;
         for (sid, disposition, succeeded) in [("a", "paid", true), ("b", "lost", false), ("c", "paid", false)] {
-            let id = live(&db, &ours, sid, Some(wants_summary())).await?;
-            end(&db, &ours, id, json!({})).await?;
+            let id = live(db, &ours, sid, Some(wants_summary())).await?;
+            end(db, &ours, id, json!({})).await?;
             let kept = analysis(disposition, succeeded);
             db.write(ours.id, async |tx| call_records::analyzed(tx, id, &kept, at(70)).await).await?;
         }
-        live(&db, &ours, "d", None).await?;
+        live(db, &ours, "d", None).await?;
         for (disposition, succeeded, agent, want) in [
             (Some("paid"), None, None, "ac"),
             (Some("lost"), None, None, "b"),

@@ -21,6 +21,8 @@ const LEAD_MS: u64 = 300;
 /// The speaker is read only while less than this waits to be sent: it is held back, and what is thrown away at a
 /// barge-in stays small.
 const AHEAD_MS: u64 = 10_000;
+/// How fast people speak; with it we reckon how much of a sentence was said before it broke off.
+const SPOKEN_CHARS_PER_S: u64 = 15;
 
 /// See the module.
 pub(crate) struct Speaking {
@@ -55,6 +57,18 @@ struct Current {
     speech: SpeechId,
     source: Source,
     samples: u64,
+    /// Its words and their language, as long as what is left of them may be asked for again.
+    text: Option<(String, String)>,
+    /// Samples from before that.
+    samples_before: u64,
+    /// It broke off a second time, with most of it unsaid.
+    broke_off: bool,
+}
+
+impl Current {
+    const fn new(speech: SpeechId, source: Source, text: Option<(String, String)>) -> Self {
+        Self { speech, source, samples: 0, text, samples_before: 0, broke_off: false }
+    }
 }
 
 enum Source {
@@ -221,12 +235,11 @@ impl Speaking {
             match say {
                 Say::Text { text, language } => {
                     self.told.begin(speech, &text);
-                    let (voice, sample_rate_hz) = (self.voice.clone(), self.rate);
-                    let chunks = self.speaker.speak(SpeakRequest { text, language, voice, sample_rate_hz });
-                    self.current = Some(Current { speech, source: Source::Speaker(chunks), samples: 0 });
+                    let chunks = self.ask_speaker(text.clone(), language.clone());
+                    self.current = Some(Current::new(speech, Source::Speaker(chunks), Some((text, language))));
                 }
                 Say::Thought(work) => {
-                    self.current = Some(Current { speech, source: Source::Thought(work), samples: 0 });
+                    self.current = Some(Current::new(speech, Source::Thought(work), None));
                     self.speak_thought(work, out);
                 }
                 Say::Keys(keys) => {
@@ -236,6 +249,35 @@ impl Speaking {
                 }
             }
         }
+    }
+
+    fn ask_speaker(&self, text: String, language: String) -> mpsc::Receiver<Result<SpeechChunk, Error>> {
+        let (voice, sample_rate_hz) = (self.voice.clone(), self.rate);
+        self.speaker.speak(SpeakRequest { text, language, voice, sample_rate_hz })
+    }
+
+    /// A sentence broke off in the middle: what is left of it is asked for once more, so that the caller is not left with
+    /// half of it. False when there is nothing to be done.
+    fn say_the_rest(&mut self) -> bool {
+        let Some(current) = &mut self.current else { return false };
+        let Some((text, language)) = current.text.take().filter(|_| current.samples > 0) else { return false };
+        let rest = text[said(&text, current.samples * 1_000 / u64::from(self.rate))..].trim();
+        let mostly_unsaid = rest.len() * 2 > text.len();
+        if rest.is_empty() {
+            return false;
+        }
+        if current.samples_before > 0 {
+            current.broke_off = mostly_unsaid;
+            return false;
+        }
+        current.samples_before = current.samples;
+        let (rest, kept) = (rest.to_owned(), (text, language.clone()));
+        let chunks = self.ask_speaker(rest, language);
+        if let Some(current) = &mut self.current {
+            current.source = Source::Speaker(chunks);
+            current.text = Some(kept);
+        }
+        true
     }
 
     /// Hands on what the model has said by itself, if it is what is heard now.
@@ -293,28 +335,54 @@ impl Speaking {
         let Chunk { speech, audio } = chunk;
         let Some(current) = self.current.as_mut().filter(|current| current.speech == speech) else { return false };
         match audio {
-            Some(Ok(SpeechChunk { pcm, words })) => {
+            Some(Ok(SpeechChunk { pcm, mut words })) => {
                 current.samples += pcm.len() as u64;
+                let before_ms = current.samples_before * 1_000 / u64::from(self.rate);
+                let before_ms = u32::try_from(before_ms).unwrap_or(u32::MAX);
+                for word in &mut words {
+                    word.from_ms = word.from_ms.saturating_add(before_ms);
+                    word.to_ms = word.to_ms.saturating_add(before_ms);
+                }
                 self.told.words(speech, words);
                 self.push(speech, &pcm);
                 false
             }
             Some(Err(error)) => {
                 tracing::warn!(error = %error, "a sentence could not be spoken");
-                true
+                !self.say_the_rest()
             }
             None => true,
         }
     }
 }
 
+/// Byte index up to which a text was said in so long, at a word boundary.
+fn said(text: &str, ms: u64) -> usize {
+    let mut left = ms * SPOKEN_CHARS_PER_S / 1_000;
+    let mut end = 0;
+    for word in text.split_inclusive(char::is_whitespace) {
+        let length = word.chars().count() as u64;
+        if length > left {
+            break;
+        }
+        left -= length;
+        end += word.len();
+    }
+    end
+}
+
 impl Session {
     /// A piece of speech, or the end of a sentence.
     pub(super) fn speech(&mut self, chunk: Chunk) {
         if self.speaking.take(chunk)
-            && let Some(Current { speech, samples, .. }) = self.speaking.current.take()
+            && let Some(Current { speech, samples, broke_off, .. }) = self.speaking.current.take()
         {
-            self.speaking.finish(speech, samples, &mut self.inputs);
+            if broke_off {
+                self.speaking.pacer.finish(speech.0);
+                self.inputs.push_back(Input::SpeechFailed { speech });
+            } else {
+                self.speaking.finish(speech, samples, &mut self.inputs);
+            }
             // The call hears of the end of one before the next one begins.
             self.handle_inputs();
             self.speaking.start_next(&mut self.inputs);
@@ -452,6 +520,15 @@ mod tests {
     const TWO: SpeechId = SpeechId(2);
     const THREE: SpeechId = SpeechId(3);
     const WORK: WorkId = WorkId(9);
+
+    #[test]
+    fn what_was_said_is_reckoned_to_the_word() {
+        let text = "नमस्ते we are open today.";
+        for (ms, want) in [(0, ""), (400, ""), (500, "नमस्ते "), (950, "नमस्ते we are "), (60_000, text)]
+        {
+            assert_eq!(&text[..said(text, ms)], want, "{ms}");
+        }
+    }
 
     #[test]
     fn what_a_model_says_by_itself_is_a_sentence_in_its_place() {

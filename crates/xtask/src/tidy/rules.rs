@@ -28,7 +28,7 @@ pub(super) const ROOMS: &[Room] = &[
     doing("identity", &["model"]),
     doing("limiter", &["model"]),
     doing("store", &["model"]),
-    doing("jobs", &["audio", "identity", "model", "providers", "store", "wire"]),
+    doing("jobs", &["audio", "identity", "language", "model", "providers", "store", "wire"]),
     doing("switchboard", &["audio", "call", "model", "providers", "store", "wire"]),
     doing("api", &["identity", "limiter", "model", "store", "wire"]),
     doing(

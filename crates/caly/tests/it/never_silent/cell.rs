@@ -22,8 +22,8 @@ use store::{agents, call_records, phone_numbers, provider_keys};
 use testkit::carrier::{CallObservation, Closed};
 use testkit::receiver::{Receiver, Reply};
 use testkit::vendors::{
-    Answers, ChatFault, FakeVendors, ListenFault, SpeechFault, ToolStyle, TranscriptionFault, Transcripts, VoiceFault,
-    Voices, VoicesSettings, VendorSettings, Way, WayFault,
+    Answers, ChatFault, FakeVendors, ListenFault, SpeechFault, ToolStyle, TranscriptionFault, Transcripts,
+    VendorSettings, VoiceFault, Voices, VoicesSettings, Way, WayFault,
 };
 
 /// Calls at a time: they mostly wait.
@@ -79,12 +79,9 @@ pub(super) fn settings(stage: Stage) -> VendorSettings {
     let slots = vec![("slots".to_owned(), json!({ "doctor": "rao" }).to_string())];
     let answers = match stage {
         Stage::Tool => Answers::Tools { text: String::new(), calls: slots, style: ToolStyle::Pieces },
-        Stage::Streaming
-        | Stage::Batch
-        | Stage::Openai
-        | Stage::Anthropic
-        | Stage::HttpVoice
-        | Stage::SocketVoice => Answers::Script(vec![ANSWER.to_owned()]),
+        Stage::Streaming | Stage::Batch | Stage::Openai | Stage::Anthropic | Stage::HttpVoice | Stage::SocketVoice => {
+            Answers::Script(vec![ANSWER.to_owned()])
+        }
     };
     VendorSettings { transcripts: Transcripts::Script(vec![QUESTION.to_owned()]), answers, ..vendors() }
 }
@@ -193,7 +190,8 @@ fn agent(service: &Service, healthy: &FakeVendors, variant: Variant) -> AgentCon
     match service.stage {
         Stage::Streaming => {
             speech.transcriber_url = Some(service.url("ws", "/v1/listen"));
-            let other = TranscriberChoice { name: "openai".into(), model: String::new(), base_url: Some(healthy.openai_url()) };
+            let other =
+                TranscriberChoice { name: "openai".into(), model: String::new(), base_url: Some(healthy.openai_url()) };
             speech.transcriber_fallbacks.extend(fallback.then_some(other));
         }
         Stage::Batch => {
@@ -272,7 +270,7 @@ pub(super) async fn run(world: &World<'_>, url: &str, row: &Row, variant: Varian
     .await;
     let turns = std::mem::take(&mut caller.turns);
     drop(caller);
-    outcome(world, seen, &turns).await
+    outcome(world, seen, &turns, service).await
 }
 
 async fn set_up(world: &World<'_>, agent: &AgentConfig, called: &str, service: &Service) {
@@ -304,7 +302,7 @@ const fn expected(row: &Row, variant: Variant) -> Then {
 /// How a call went.
 pub(super) struct Outcome {
     waits: Vec<Wait>,
-    /// What the agent said last was the answer that was asked for.
+    /// What was said last is the answer that was asked for.
     found: bool,
     reason: String,
     by_server: bool,
@@ -314,14 +312,16 @@ pub(super) struct Outcome {
     violations: Vec<String>,
     /// How late the carrier's own frames were.
     late_ms: u64,
+    /// Its port is nobody else's as long as the server runs: breakers and keys go by addresses.
+    _service: Service,
 }
 
-async fn outcome(world: &World<'_>, seen: CallObservation, turns: &[Turn]) -> Outcome {
+async fn outcome(world: &World<'_>, seen: CallObservation, turns: &[Turn], service: Service) -> Outcome {
     let call = world.ended(&seen.call_id).await;
     let record = world.store.read(world.tenant, "test.record", async |tx| call_records::get(tx, call.id).await);
     let counts = record.await.expect("read").usage.unwrap_or_default().counts;
     let said = world.turns(call.id).await;
-    let last = said.iter().rev().find(|turn| turn.role == TurnRole::Agent);
+    let last = said.last().filter(|turn| turn.role == TurnRole::Agent);
     Outcome {
         waits: waits(&seen, turns),
         found: last.is_some_and(|turn| turn.text.contains(ANSWER) || turn.text.contains(FREE_WORDS)),
@@ -331,6 +331,7 @@ async fn outcome(world: &World<'_>, seen: CallObservation, turns: &[Turn]) -> Ou
         counts,
         violations: seen.violations,
         late_ms: seen.late_frame_max_ms,
+        _service: service,
     }
 }
 

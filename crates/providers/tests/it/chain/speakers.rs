@@ -163,7 +163,7 @@ async fn a_sentence_that_sounds_is_not_begun_again() {
         assert!(begun.elapsed() < promised + SLACK, "{fault:?}: {:?}", begun.elapsed());
         assert_eq!(fakes[1].stats().speech_requests, 0, "{fault:?}");
         let (ms, end) = read(chain.speak(request())).await;
-        assert!(ms > 1_200 && end.is_ok() && fakes[1].stats().speech_requests == 0, "{fault:?}: one hiccup is none");
+        assert!(ms > 1_200 && end.is_ok() && fakes[1].stats().speech_requests == 1, "{fault:?}: the other goes on");
     }))
     .await;
 }

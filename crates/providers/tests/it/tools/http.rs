@@ -1,6 +1,6 @@
 //! Web services as tools.
 
-use super::{KEY, clients, run, tenant, toolbox, variables};
+use super::{KEY, clients, key_of, run, tenant, toolbox, variables};
 use model::{CallId, ToolConfig};
 use providers::tools::{ToolError, Toolbox};
 use serde_json::{Value, json};
@@ -41,7 +41,8 @@ async fn each_method_sends_its_arguments_where_they_belong() {
         let url = server.url("/slots/{doctor}?v=1&c={{customer}}");
         let headers =
             json!({"X-Customer": "id {{customer}}", "Host": "evil.example", "Authorization": "x", "Cookie": "a=b"});
-        let more = json!({"method": method, "fixed": {"team": "north {{customer}}"}, "headers": headers, "key": "crm"});
+        let key = key_of(&url);
+        let more = json!({"method": method, "fixed": {"team": "north {{customer}}"}, "headers": headers, "key": key});
         let tools = toolbox(&clients(), tool(url, more));
         let output = run(&tools, "ask", given.clone()).await.expect(method);
         assert_eq!((output.text.as_str(), output.values["ok"].as_str()), (r#"{"ok":true}"#, "true"));
@@ -231,9 +232,17 @@ async fn an_organisations_budget_is_kept_before_each_request() {
 #[tokio::test]
 async fn a_missing_key_is_told_and_nothing_is_sent() {
     let server = FakeToolServer::start().await;
-    let tools = toolbox(&clients(), tool(server.url("/a"), json!({"key": "other"})));
-    let said = run(&tools, "ask", json!({})).await.expect_err("no key").to_string();
-    assert_eq!((said.as_str(), server.requests().len()), ("it failed: its key is not set up", 0));
+    // One that the organisation has not, and those of others: a key goes only to the host it is named after.
+    for (key, url) in [
+        ("other", server.url("/a")),
+        ("127.0.0.1:9", server.url("/a")),
+        ("openai", server.url("/a")),
+        ("localhost", server.url("/a")),
+    ] {
+        let tools = toolbox(&clients(), tool(url, json!({"key": key})));
+        let said = run(&tools, "ask", json!({})).await.expect_err("no key").to_string();
+        assert_eq!((said.as_str(), server.requests().len()), ("it failed: its key is not set up", 0), "{key}");
+    }
 }
 
 #[tokio::test]

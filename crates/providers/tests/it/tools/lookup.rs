@@ -1,6 +1,6 @@
 //! The look-up before a call.
 
-use super::{KEY, clients, tenant};
+use super::{KEY, clients, key_of, tenant};
 use model::{CallDirection, CallId, Lookup};
 use providers::tools::{LOOKUP_VALUE_BYTES_MAX, LOOKUP_VARIABLES_MAX, LookupRequest, look_up};
 use providers::{Error, ErrorKind};
@@ -33,7 +33,7 @@ async fn what_is_known_about_the_caller_becomes_variables() {
     let variables = json!({"name": "Asha", "due": 1200.5, "vip": true, "list": [1], "none": null, "in": {"x": 1}});
     for answer in [json!({"variables": variables.clone()}), variables] {
         server.answer("/look", [ToolReply::Json(answer)]);
-        assert_eq!(look(server.url("/look"), "crm", 1_000).await.expect("found"), want);
+        assert_eq!(look(server.url("/look"), &key_of(&server.url("/look")), 1_000).await.expect("found"), want);
     }
     let last = server.last();
     assert_eq!((last.method.as_str(), last.target.as_str()), ("POST", "/look"));

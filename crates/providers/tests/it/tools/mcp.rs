@@ -1,6 +1,6 @@
 //! Servers of tools, of each revision.
 
-use super::{KEY, clients, run, toolbox};
+use super::{KEY, clients, key_of, run, toolbox};
 use providers::tools::{ToolClients, ToolError, Toolbox};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn tools_are_listed_and_run_in_every_revision_and_mode() {
             let mut options = McpOptions::new(era, mode);
             options.key = Some(KEY);
             let fake = FakeMcp::start(options).await;
-            let tools = prepared(&clients(), &fake, json!({"key": "crm"})).await;
+            let tools = prepared(&clients(), &fake, json!({"key": key_of(&fake.url())})).await;
             assert_eq!(
                 (names(&tools), tools.faults()),
                 (vec!["crm_find".to_owned(), "crm_save_note".to_owned()], vec![]),
@@ -191,7 +191,7 @@ async fn a_wrong_key_opens_nothing() {
     let mut options = McpOptions::new(McpEra::Stateless, McpMode::Json);
     options.key = Some("another");
     let fake = FakeMcp::start(options).await;
-    let tools = prepared(&clients(), &fake, json!({"key": "crm"})).await;
+    let tools = prepared(&clients(), &fake, json!({"key": key_of(&fake.url())})).await;
     let told = tools.faults().remove(0).1.to_string();
     assert!(told.contains("401") && !told.contains(KEY), "{told}");
     assert!(fake.methods().is_empty(), "no second try with initialize");

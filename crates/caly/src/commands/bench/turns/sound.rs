@@ -106,8 +106,8 @@ pub(super) struct Noise {
 /// Paul Kellet's economy filter: pole, gain of each; and of the input itself.
 const PINK: [(f32, f32); 3] = [(0.997_65, 0.099_046), (0.963, 0.296_516_4), (0.57, 1.052_691_3)];
 const PINK_DIRECT: f32 = 0.1848;
-/// Level of the filter's output for white noise from -1 to 1, measured.
-const PINK_RMS: f32 = 1.03;
+/// Level of the filter's output for white noise from -1 to 1, measured; right to half a decibel.
+const PINK_RMS: f32 = 1.83;
 
 impl Noise {
     pub(super) const fn new(seed: u64) -> Self {
