@@ -1,6 +1,7 @@
 //! From a turn of the caller to an answer that is heard: the mind's steps, sentences, tools, and what happens when a
 //! stage does not do its work.
 
+use crate::ending::saying_ms;
 use crate::flow::{FlowStep, Then};
 use crate::mind::{Busy, Step, Thinking, say};
 use crate::mouth::{Said, Sentence};
@@ -41,7 +42,7 @@ impl Call {
         }
     }
 
-    fn is_over_budget(&self) -> bool {
+    pub(crate) fn is_over_budget(&self) -> bool {
         match &self.setup.agent.brain {
             Brain::LanguageModel(model) => model.tokens_max > 0 && self.tokens_used >= model.tokens_max,
             Brain::Flow { .. } | Brain::SpeechModel(_) => false,
@@ -102,7 +103,8 @@ impl Call {
         self.mind.busy = None;
         self.tooling.round = None;
         self.speak(words, false, effects);
-        self.close_after_speech(reason, None, within_ms, false);
+        let within_ms = within_ms.max(saying_ms(words));
+        self.close_after_speech(reason, None, within_ms, !self.mouth.is_busy());
     }
 
     pub(crate) fn speak(&mut self, text: &str, interruptible: bool, effects: &mut Effects) {
@@ -284,7 +286,8 @@ impl Call {
     }
 
     pub(crate) fn speech_failed(&mut self, speech: SpeechId, effects: &mut Effects) {
-        if self.mouth.remove(speech, self.now).is_none() {
+        // What is being cleared need not be spoken.
+        if self.mouth.is_clearing() || self.mouth.remove(speech, self.now).is_none() {
             return;
         }
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Speaking }));

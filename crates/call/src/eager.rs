@@ -28,6 +28,7 @@ impl Call {
             && !self.mouth.is_busy()
             && self.pending_turn.is_none()
             && self.interrupted_rest.is_empty()
+            && !self.is_over_budget()
             && self.closing == Closing::Open;
         let EarState::Paused(pause) = &self.ear.state else { return };
         let Some(text) = pause.text.as_ref().map(|text| self.with_carried(&text.words)).filter(|_| idle) else {

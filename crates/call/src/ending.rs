@@ -5,6 +5,11 @@ use crate::timing::GOODBYE_MS;
 use crate::{Call, Closing, Command, Effect, Effects};
 use model::EndedReason;
 
+/// How long words take to be said, at most: ten characters a second, and time to begin.
+pub(crate) fn saying_ms(words: &str) -> u64 {
+    GOODBYE_MS.max(5_000 + 100 * words.chars().count() as u64)
+}
+
 impl Call {
     pub(crate) fn command(&mut self, command: Command, effects: &mut Effects) {
         match command {

@@ -8,11 +8,13 @@ use crate::timing::{
     TRANSCRIBE_DEADLINE_MS, UTTERANCE_MAX_MS, UTTERANCE_MIN_MS, WITHDRAW_WITHIN_MS,
 };
 use crate::turn::{Known, silence_needed};
-use crate::{Call, CallerTurn, Closing, Effect, Effects, HeardSpeech, Note, Stage, Voice, WorkId};
+use crate::{Call, CallerTurn, Closing, Effect, Effects, HeardSpeech, Message, Note, Stage, Voice, WorkId};
 use language::backchannel::is_backchannel;
 use language::sentence::SentenceCutter;
 use model::{CallTime, EndOfTurn, Latency};
 
+/// What a model is told of a caller who only made a noise.
+const GO_ON: &str = "(listens; go on where you stopped)";
 /// The words came by themselves. Work is numbered from one.
 const NOBODY_ASKED: WorkId = WorkId(0);
 
@@ -92,10 +94,10 @@ impl Call {
     }
 
     fn probe(&mut self, since: CallTime, length_ms: u64, effects: &mut Effects) {
-        let work = self.work();
-        self.ear.probe = Probe::Asked { work, since, length_ms, due: self.now + PROBE_DEADLINE_MS };
         // A transcriber that tells words as they come needs no asking, which would cut words in two.
-        if !self.ear.streams {
+        let work = if self.ear.streams { NOBODY_ASKED } else { self.work() };
+        self.ear.probe = Probe::Asked { work, since, length_ms, due: self.now + PROBE_DEADLINE_MS };
+        if work != NOBODY_ASKED {
             effects.push(Effect::Transcribe { work });
         } else if !self.ear.partial.is_empty() {
             let words = self.ear.partial.clone();
@@ -162,7 +164,9 @@ impl Call {
     }
 
     fn pause_utterance(&mut self, began: CallTime, ended: CallTime, effects: &mut Effects) {
-        if let Probe::Asked { work, .. } = std::mem::take(&mut self.ear.probe) {
+        if let Probe::Asked { work, .. } = std::mem::take(&mut self.ear.probe)
+            && work != NOBODY_ASKED
+        {
             effects.push(Effect::Cancel { work });
         }
         let transcribe = self.work();
@@ -204,6 +208,7 @@ impl Call {
 
     /// The caller speaks over the agent: stop, and remember only what was heard.
     pub(crate) fn interrupt(&mut self, voice_began: CallTime, effects: &mut Effects) {
+        self.interrupted_answer = self.mind.is_thinking();
         self.cancel_thinking(effects);
         self.mouth.begin_clearing(self.now);
         effects.push(Effect::ClearPlayback);
@@ -270,6 +275,10 @@ impl Call {
         self.failures.transcribing = 0;
         let words = words.trim();
         let words = words[..words.floor_char_boundary(model::limits::TURN_TEXT_BYTES_MAX)].to_owned();
+        if !words.is_empty() && self.ear.partial.is_empty() {
+            // Another transcriber has taken over, which tells nothing unasked.
+            self.ear.streams = false;
+        }
         pause.text = Some(Text { words, at: now });
         self.words_known(effects);
     }
@@ -365,7 +374,9 @@ impl Call {
         let EarState::Paused(pause) = &self.ear.state else { return };
         let Some(text) = &pause.text else { return };
         let words = text.words.clone();
-        let speaking = self.mouth.is_busy() || self.mind.tool_started();
+        // «Okay» to words that only bridge a wait does not end the wait.
+        let bridged = self.mind.is_thinking() && self.fillers > 0;
+        let speaking = self.mouth.is_busy() || self.mind.tool_started() || bridged;
         let stopped = !self.interrupted_rest.is_empty();
         let echo = !words.is_empty() && self.is_echo(&words);
         let listens = (speaking || stopped) && !self.answers_the_end(pause.began) && is_backchannel(&words);
@@ -379,7 +390,20 @@ impl Call {
             }
             self.forget_utterance(effects);
             self.resume(rest, effects);
+            self.think_on(effects);
         }
+    }
+
+    /// The agent had stopped for a noise while its answer was still being made: the rest is asked for again.
+    fn think_on(&mut self, effects: &mut Effects) {
+        if !std::mem::take(&mut self.interrupted_answer) || self.closing != Closing::Open || self.mind.is_busy() {
+            return;
+        }
+        let mut messages = self.mind.messages();
+        if !matches!(messages.last(), Some(Message::Caller { .. } | Message::ToolResult { .. })) {
+            messages.push(Message::Caller { text: GO_ON.to_owned() });
+        }
+        self.ask(messages, effects);
     }
 
     /// «Yes» that begins while the last word of a question is still being said is its answer, and no listening noise.
@@ -448,7 +472,7 @@ impl Call {
                 if let Probe::Asked { work, since, length_ms, due } = self.ear.probe
                     && self.now >= due
                 {
-                    if !self.ear.streams {
+                    if work != NOBODY_ASKED {
                         effects.push(Effect::Cancel { work });
                     }
                     // A click is over by now; whoever still makes a sound wants the floor.
@@ -523,6 +547,7 @@ impl Call {
     /// Answers a turn. The mouth is empty.
     fn take_turn(&mut self, turn: &CallerTurn, effects: &mut Effects) {
         self.interrupted_rest.clear();
+        self.interrupted_answer = false;
         self.reminders = 0;
         self.fillers = 0;
         self.tooling.new_turn();

@@ -12,12 +12,18 @@ pub(crate) struct Keys {
     began: CallTime,
     last: CallTime,
     complete: bool,
+    /// Keys until then belong to what was typed before: the hash after the last digit.
+    rests_until: CallTime,
 }
 
 impl Keys {
     pub(crate) fn clear(&mut self) {
         self.typed.clear();
         self.complete = false;
+    }
+
+    pub(crate) const fn rest_until(&mut self, until: CallTime) {
+        self.rests_until = until;
     }
 
     pub(crate) fn deadline(&self) -> Option<CallTime> {
@@ -63,8 +69,14 @@ impl Call {
             }
             return;
         }
+        if now < self.keys.rests_until {
+            return;
+        }
         self.keys.push(key, now);
-        self.stop_for_keys(effects);
+        // A hash alone is nothing typed.
+        if !self.keys.typed.is_empty() {
+            self.stop_for_keys(effects);
+        }
     }
 
     /// Somebody who types has heard enough.

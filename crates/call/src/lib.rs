@@ -140,6 +140,8 @@ pub struct Call {
     last_caller_turn: Option<TranscriptTurn>,
     /// What was left unsaid when the caller interrupted, until it is known that they meant it.
     interrupted_rest: Vec<Rest>,
+    /// The model was still making its answer then.
+    interrupted_answer: bool,
     /// A turn that waits until the agent may answer it.
     pending_turn: Option<CallerTurn>,
     /// Said as soon as the shell has stopped what is being said: the words, why the call ends, within how many ms.
@@ -209,6 +211,7 @@ impl Call {
             answered_voice_end: None,
             last_caller_turn: None,
             interrupted_rest: Vec::new(),
+            interrupted_answer: false,
             pending_turn: None,
             goodbye_when_cleared: None,
         })

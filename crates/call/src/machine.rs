@@ -19,25 +19,42 @@ impl Call {
             && self.goodbye_when_cleared.is_none()
     }
 
-    /// The network's announcement ends the call at once: it goes on for ever, and nobody hears us. True then.
+    /// The network's announcement, of which these are the words so far, ends the call at once: it goes on for ever, and
+    /// nobody hears us. True then.
     pub(crate) fn hears_announcement(&mut self, text: &str, effects: &mut Effects) -> bool {
+        // «Is not available» may yet be the beginning of a voicemail's greeting.
+        self.is_announcement(text).is_some_and(|(reason, sure)| {
+            if sure {
+                self.end_for_announcement(reason, effects);
+            }
+            sure
+        })
+    }
+
+    /// Why nobody answers, and whether more words could change that.
+    fn is_announcement(&self, text: &str) -> Option<(EndedReason, bool)> {
         if !self.listens_for_machines() {
-            return false;
+            return None;
         }
-        let reason = match answered_by(text) {
-            Answered::SwitchedOff | Answered::NotReachable => EndedReason::CallerUnreachable,
-            Answered::Busy => EndedReason::CallerBusy,
-            Answered::Person | Answered::Voicemail | Answered::Screening | Answered::Unknown => return false,
-        };
+        match answered_by(text) {
+            Answered::SwitchedOff => Some((EndedReason::CallerUnreachable, true)),
+            Answered::NotReachable => Some((EndedReason::CallerUnreachable, false)),
+            Answered::Busy => Some((EndedReason::CallerBusy, true)),
+            Answered::Person | Answered::Voicemail | Answered::Screening | Answered::Unknown => None,
+        }
+    }
+
+    fn end_for_announcement(&mut self, reason: EndedReason, effects: &mut Effects) {
         effects.push(Effect::Note(Note::AnsweredByMachine { what: Machine::Announcement }));
         self.cancel_thinking(effects);
         self.hang_up(reason, effects);
-        true
     }
 
     /// The greeting of a voicemail is over: leave the message, if there is one. True when it was one.
     pub(crate) fn hears_voicemail(&mut self, turn: &CallerTurn, effects: &mut Effects) -> bool {
-        if self.hears_announcement(&turn.text, effects) {
+        if let Some((reason, _)) = self.is_announcement(&turn.text) {
+            self.caller_turn(&turn.text, turn.began, turn.ended, effects);
+            self.end_for_announcement(reason, effects);
             return true;
         }
         if !self.listens_for_machines() || answered_by(&turn.text) != Answered::Voicemail {
@@ -48,11 +65,11 @@ impl Call {
         match self.setup.agent.voicemail.message.clone() {
             // What it is saying now, the machine has not taken down.
             Some(message) if self.mouth.is_busy() => {
-                self.stop_and_say_goodbye(message, EndedReason::AgentVoicemail, 2 * GOODBYE_MS, effects);
+                self.stop_and_say_goodbye(message, EndedReason::AgentVoicemail, GOODBYE_MS, effects);
             }
             Some(message) => {
                 self.wait_for_the_beep(effects);
-                self.say_goodbye_within(&message, EndedReason::AgentVoicemail, 2 * GOODBYE_MS, effects);
+                self.say_goodbye_within(&message, EndedReason::AgentVoicemail, GOODBYE_MS, effects);
             }
             None => self.hang_up(EndedReason::AgentVoicemail, effects),
         }

@@ -228,7 +228,10 @@ impl Mouth {
         match (front.started_at, front.total_ms) {
             (Some(started), Some(total)) => Some((front.speech, started + total + MARK_GRACE_MS, true)),
             // Synthesis stalled in the middle counts from the last sign of life we have: its start.
-            (Some(started), None) => Some((front.speech, started + SPEAK_DEADLINE_MS * 6, false)),
+            (Some(started), None) => {
+                let long_ms = (SPEAK_DEADLINE_MS * 6).max(crate::ending::saying_ms(&front.text));
+                Some((front.speech, started + long_ms, false))
+            }
             (None, _) => Some((front.speech, front.asked_at.max(self.last_played) + SPEAK_DEADLINE_MS, false)),
         }
     }

@@ -6,8 +6,8 @@
 use crate::effect::{Machine, ToolCall};
 use crate::mind::{Busy, Collecting};
 use crate::timing::{
-    GOODBYE_MS, KEYS_SENT_MAX, TOOL_DEADLINE_MS, TOOL_RESULT_BYTES_MAX, TOOL_ROUNDS_MAX, TOOLS_PER_CALL_MAX,
-    TOOLS_PER_ROUND_MAX,
+    GOODBYE_MS, KEYS_PAUSE_MS, KEYS_SENT_MAX, TOOL_DEADLINE_MS, TOOL_RESULT_BYTES_MAX, TOOL_ROUNDS_MAX,
+    TOOLS_PER_CALL_MAX, TOOLS_PER_ROUND_MAX,
 };
 use crate::{Call, Closing, Effect, Effects, Message, Note, Stage, ToolOutput, WorkId};
 use model::{CollectDtmfTool, EndCallTool, EndedReason, ToolConfig, TransferTool, VoicemailTool};
@@ -72,7 +72,10 @@ impl Call {
             return;
         }
         self.tooling.rounds += 1;
-        self.tooling.round = Some(Round { waiting: asked.into(), current: None, done: Vec::new(), said, types: false });
+        let (last, first): (Vec<ToolCall>, Vec<ToolCall>) =
+            asked.into_iter().partition(|call| self.ends_the_call(call));
+        let waiting = first.into_iter().chain(last).collect();
+        self.tooling.round = Some(Round { waiting, current: None, done: Vec::new(), said, types: false });
         self.next_tool(effects);
     }
 
@@ -91,18 +94,21 @@ impl Call {
                     self.tooling.round = None;
                     return;
                 }
-                Begun::Done(text) => self.keep_result(text),
+                Begun::Done(text) => self.keep_result(text, true),
             }
         }
         self.end_round(effects);
     }
 
-    fn keep_result(&mut self, mut text: String) {
+    /// `again`: the same request may be made again for this answer.
+    fn keep_result(&mut self, mut text: String, again: bool) {
         text.truncate(text.floor_char_boundary(TOOL_RESULT_BYTES_MAX));
         if let Some(round) = &mut self.tooling.round
             && let Some(call) = round.current.take()
         {
-            self.tooling.given.insert((call.name.clone(), call.arguments.clone()), text.clone());
+            if !again {
+                self.tooling.given.insert((call.name.clone(), call.arguments.clone()), text.clone());
+            }
             round.done.push((call, text));
         }
     }
@@ -181,6 +187,14 @@ impl Call {
             | ToolConfig::CollectDtmf(_)
             | ToolConfig::Voicemail(_) => None,
         })
+    }
+
+    /// What such a tool does comes after what the others do.
+    fn ends_the_call(&self, call: &ToolCall) -> bool {
+        matches!(
+            self.setup.agent.tools.get(&call.name),
+            Some(ToolConfig::EndCall(_) | ToolConfig::TransferCall(_) | ToolConfig::Voicemail(_))
+        )
     }
 
     fn run_tool(
@@ -275,12 +289,19 @@ impl Call {
             round.types = false;
         }
         let typed = !digits.is_empty();
+        if typed {
+            // The caller has done something: the model starts counting anew.
+            self.tooling.new_turn();
+            self.fillers = 0;
+            self.keys.rest_until(self.now + KEYS_PAUSE_MS);
+        }
         effects.push(Effect::Note(Note::ToolFinished { succeeded: typed }));
-        self.keep_result(if typed {
+        let told = if typed {
             serde_json::json!({ "digits": digits }).to_string()
         } else {
             "error: the caller typed nothing".to_owned()
-        });
+        };
+        self.keep_result(told, true);
         self.next_tool(effects);
     }
 
@@ -288,11 +309,12 @@ impl Call {
         effects.push(Effect::Note(Note::ToolFinished { succeeded: true }));
         effects.push(Effect::Note(Note::AnsweredByMachine { what: Machine::Voicemail }));
         let message = tool.message.clone().or_else(|| self.setup.agent.voicemail.message.clone());
-        if let Some(message) = message {
+        let within_ms = message.as_deref().map_or(GOODBYE_MS, crate::ending::saying_ms);
+        if let Some(message) = message.filter(|message| !message.trim().is_empty()) {
             self.wait_for_the_beep(effects);
             self.speak(&message, false, effects);
         }
-        self.close_after_speech(EndedReason::AgentVoicemail, None, 2 * GOODBYE_MS, !self.mouth.is_busy());
+        self.close_after_speech(EndedReason::AgentVoicemail, None, within_ms, !self.mouth.is_busy());
         Begun::Ends
     }
 
@@ -308,7 +330,8 @@ impl Call {
         effects.push(Effect::Note(Note::ToolFinished { succeeded: outcome.is_ok() }));
         // The wait goes on, but what comes next is another one.
         if self.mind.is_model() {
-            self.keep_result(outcome.map_or_else(|error| format!("error: {error}"), |output| output.text));
+            let failed = outcome.is_err();
+            self.keep_result(outcome.map_or_else(|error| format!("error: {error}"), |output| output.text), failed);
             self.next_tool(effects);
         } else {
             self.flow_tool_finished(outcome, effects);

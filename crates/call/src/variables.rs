@@ -1,6 +1,6 @@
 //! What a call knows before it begins: `{{name}}` in an agent's texts, `{call.name}` in a flow's.
 
-use model::{AgentConfig, Brain};
+use model::{AgentConfig, Brain, ToolConfig};
 use std::collections::BTreeMap;
 
 /// Values by name, as text.
@@ -29,6 +29,23 @@ pub fn fill_agent(agent: &mut AgentConfig, variables: &Variables) {
     }
     for text in [&mut agent.notice, &mut agent.voicemail.message, &mut agent.silence.goodbye].into_iter().flatten() {
         *text = fill(text, variables);
+    }
+    for text in agent.silence.reminders.iter_mut().chain(&mut agent.turn_taking.fillers) {
+        *text = fill(text, variables);
+    }
+    for tool in agent.tools.values_mut() {
+        let said = match tool {
+            ToolConfig::Http(tool) => &mut tool.say,
+            ToolConfig::Mcp(tool) => &mut tool.say,
+            ToolConfig::EndCall(tool) => &mut tool.say,
+            ToolConfig::TransferCall(tool) => &mut tool.say,
+            ToolConfig::CollectDtmf(tool) => &mut tool.say,
+            ToolConfig::Voicemail(tool) => &mut tool.message,
+            ToolConfig::Record | ToolConfig::SendDtmf(_) => continue,
+        };
+        if let Some(text) = said {
+            *text = fill(text, variables);
+        }
     }
     match &mut agent.brain {
         Brain::LanguageModel(model) => model.system_prompt = fill(&model.system_prompt, variables),

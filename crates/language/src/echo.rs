@@ -25,6 +25,8 @@ const WITH_VALUE_WORDS_MIN: usize = 7;
 /// Words that answer: a text that begins with one we do not say ourselves is the caller's.
 const ANSWERS: &str = "yes yeah yep no nope nah haan han ha ji nahin nahi bilkul sahi galat sure right correct wrong wait stop \
     sorry what hello okay ok actually";
+/// Words with which somebody begins to speak of themselves.
+const FIRST_PERSON: &str = "i im ive id my we main mai mujhe mujhko hum hame hamein mera meri";
 /// Words that name a day or a part of it.
 const VALUES: &str = "monday tuesday wednesday thursday friday saturday sunday today tomorrow tonight morning afternoon \
     evening night noon am pm kal aaj parson parso subah dopahar shaam raat somvar somvaar mangalvar mangalvaar budhvar \
@@ -55,6 +57,10 @@ pub fn is_echo(heard: &str, saying: &[&str]) -> bool {
             });
     }
     let all: BTreeSet<&str> = said.iter().map(|(_, w)| w.as_str()).collect();
+    // "I would like to …" is no question of ours that came back.
+    if heard.first().is_some_and(|w| listed(FIRST_PERSON, w) && !all.contains(w.as_str())) {
+        return false;
+    }
     let answers = heard.first().is_some_and(|w| listed(ANSWERS, w) && !all.contains(w.as_str()));
     let denies = heard
         .iter()

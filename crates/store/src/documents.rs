@@ -108,6 +108,9 @@ impl NewDocument<'_> {
         let mut hash = Sha256::new();
         hash.update((self.title.len() as u64).to_be_bytes());
         hash.update(self.title);
+        // Moved to another collection, it is indexed anew: what is kept of it elsewhere says where it belongs.
+        hash.update((self.collection.len() as u64).to_be_bytes());
+        hash.update(self.collection);
         hash.update(self.text);
         hash.finalize().into()
     }

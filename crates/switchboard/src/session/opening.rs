@@ -222,7 +222,14 @@ fn open_toolbox(board: &Arc<Switchboard>, work: &mut Work, grant: &Grant) -> Opt
         return None;
     }
     let (clients, agent) = (&board.services.tools, &grant.agent);
-    let toolbox = Toolbox::for_call(clients, grant.tenant, grant.call, &agent.tools, &grant.variables);
+    // What a service is told about the call is ours to say, whatever the order or the look-up said.
+    let mut variables = grant.variables.clone();
+    let person = grant.person.as_ref().map(|number| number.as_str().to_owned());
+    let ours = grant.our_number.as_ref().map(|number| number.as_str().to_owned());
+    variables.insert("caller_number".to_owned(), person.unwrap_or_default());
+    variables.insert("agent_number".to_owned(), ours.unwrap_or_default());
+    variables.insert("call_id".to_owned(), grant.call.to_string());
+    let toolbox = Toolbox::for_call(clients, grant.tenant, grant.call, &agent.tools, &variables);
     let preparing = toolbox.prepare();
     work.start_unnamed(move |_| preparing);
     Some(toolbox)
