@@ -52,10 +52,11 @@ both_databases! {
         let ready = db.read(tenant, async |tx| documents::get(tx, made.id).await).await?;
         assert_eq!((ready.state, ready.chunks, ready.indexed_at), (DocumentState::Ready, 1, Some(at(2))));
         assert_eq!(db.found(tenant, "fillings", &[]).await?, ["filling 900"]);
-        // The same text in another collection is ready; another text is not, and the old one is found meanwhile.
+        // In another collection it is indexed anew, so that nothing says any more that it belongs to the first; so is
+        // another text, and the old one is found meanwhile.
         let moved = NewDocument { collection: "other", ..new("Prices", "A filling costs 900.") };
         let moved = db.write(tenant, async |tx| documents::replace(tx, made.id, &moved, at(3)).await).await?;
-        assert_eq!((moved.state, moved.collection.as_str(), moved.updated_at), (DocumentState::Ready, "other", at(3)));
+        assert_eq!((moved.state, moved.collection.as_str(), moved.updated_at), (DocumentState::Pending, "other", at(3)));
         let dearer = new("Prices", "A filling costs 950.");
         let changed = db.write(tenant, async |tx| documents::replace(tx, made.id, &dearer, at(4)).await).await?;
         assert_eq!(changed.state, DocumentState::Pending);
