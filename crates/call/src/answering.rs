@@ -85,17 +85,6 @@ impl Call {
 
     /// Says goodbye with these words and ends the call for this reason. Nothing can interrupt it.
     pub(crate) fn say_goodbye(&mut self, words: &str, reason: EndedReason, effects: &mut Effects) {
-        self.say_goodbye_within(words, reason, GOODBYE_MS, effects);
-    }
-
-    /// The same, with more or less time to say it.
-    pub(crate) fn say_goodbye_within(
-        &mut self,
-        words: &str,
-        reason: EndedReason,
-        within_ms: u64,
-        effects: &mut Effects,
-    ) {
         if self.closing != Closing::Open {
             return;
         }
@@ -103,8 +92,7 @@ impl Call {
         self.mind.busy = None;
         self.tooling.round = None;
         self.speak(words, false, effects);
-        let within_ms = within_ms.max(saying_ms(words));
-        self.close_after_speech(reason, None, within_ms, !self.mouth.is_busy());
+        self.close_after_speech(reason, None, saying_ms(words), !self.mouth.is_busy());
     }
 
     pub(crate) fn speak(&mut self, text: &str, interruptible: bool, effects: &mut Effects) {
@@ -260,7 +248,7 @@ impl Call {
         true
     }
 
-    /// A tool of a flow has answered; those of models: [`Call::round_tool_finished`].
+    /// A tool of a flow has answered; those of models: [`Call::tool_ended`].
     pub(crate) fn flow_tool_finished(&mut self, outcome: Result<crate::ToolOutput, String>, effects: &mut Effects) {
         self.interrupted_rest.clear();
         if self.closing != Closing::Open {

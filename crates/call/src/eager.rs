@@ -71,8 +71,6 @@ impl Call {
     pub(crate) fn keep_for_later(&mut self, work: WorkId, input: &Input) -> bool {
         let Some(eager) = self.eager.as_mut().filter(|eager| eager.work == work) else { return false };
         match input {
-            // Paid for, wanted or not.
-            Input::ThoughtUsed { tokens, .. } => self.tokens_used = self.tokens_used.saturating_add(*tokens),
             Input::ThinkFailed { .. } => self.eager = None,
             piece if eager.pieces.len() < EAGER_PIECES_MAX => eager.pieces.push(piece.clone()),
             // Too long an answer to keep: it is asked for again.

@@ -23,30 +23,24 @@ impl Call {
             Command::Drain if !self.connected => self.hang_up(EndedReason::CalyDrained, effects),
             Command::Drain => {
                 let words = self.mind.phrases.goodbye_drain.to_owned();
-                self.stop_and_say_goodbye(words, EndedReason::CalyDrained, GOODBYE_MS, effects);
+                self.stop_and_say_goodbye(words, EndedReason::CalyDrained, effects);
             }
         }
     }
 
     /// Cuts what is being said, so that the goodbye is heard at once.
-    pub(crate) fn stop_and_say_goodbye(
-        &mut self,
-        words: String,
-        reason: EndedReason,
-        within_ms: u64,
-        effects: &mut Effects,
-    ) {
+    pub(crate) fn stop_and_say_goodbye(&mut self, words: String, reason: EndedReason, effects: &mut Effects) {
         if self.closing != Closing::Open || self.goodbye_when_cleared.is_some() {
             return;
         }
         if self.mouth.is_busy() {
-            self.goodbye_when_cleared = Some((words, reason, within_ms));
+            self.goodbye_when_cleared = Some((words, reason));
             if !self.mouth.is_clearing() {
                 self.mouth.begin_clearing(self.now);
                 effects.push(Effect::ClearPlayback);
             }
         } else {
-            self.say_goodbye_within(&words, reason, within_ms, effects);
+            self.say_goodbye(&words, reason, effects);
         }
     }
 
@@ -110,7 +104,7 @@ impl Call {
             }
             Closing::Open if self.now.ms() >= self.setup.agent.max_duration_s.saturating_mul(1_000) => {
                 let words = self.mind.phrases.goodbye_time.to_owned();
-                self.stop_and_say_goodbye(words, EndedReason::AgentMaxDuration, GOODBYE_MS, effects);
+                self.stop_and_say_goodbye(words, EndedReason::AgentMaxDuration, effects);
             }
             Closing::AfterSpeech { .. } | Closing::Open | Closing::Done => {}
         }

@@ -230,9 +230,9 @@ impl Call {
             // Told before the call ends: nothing is answered any more.
             return;
         }
-        if let Some((words, reason, within_ms)) = self.goodbye_when_cleared.take() {
+        if let Some((words, reason)) = self.goodbye_when_cleared.take() {
             self.interrupted_rest.clear();
-            self.say_goodbye_within(&words, reason, within_ms, effects);
+            self.say_goodbye(&words, reason, effects);
             return;
         }
         self.take_pending_turn(effects);

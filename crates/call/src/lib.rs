@@ -144,8 +144,8 @@ pub struct Call {
     interrupted_answer: bool,
     /// A turn that waits until the agent may answer it.
     pending_turn: Option<CallerTurn>,
-    /// Said as soon as the shell has stopped what is being said: the words, why the call ends, within how many ms.
-    goodbye_when_cleared: Option<(String, EndedReason, u64)>,
+    /// Said as soon as the shell has stopped what is being said: the words, and why the call ends.
+    goodbye_when_cleared: Option<(String, EndedReason)>,
     /// Between which languages the conversation goes.
     language: LanguageSwitch,
     /// Tools that the language model asked for.
@@ -238,13 +238,13 @@ impl Call {
             Input::TurnScoreFailed { work } => self.scored(work, None, effects),
             input @ (Input::ThoughtText { work, .. }
             | Input::ThoughtTool { work, .. }
-            | Input::ThoughtUsed { work, .. }
             | Input::ThoughtDone { work }
             | Input::ThinkFailed { work }) => {
                 if !self.keep_for_later(work, &input) {
                     self.think_input(input, effects);
                 }
             }
+            Input::ThoughtUsed { tokens, .. } => self.thought_used(tokens),
             Input::ToolFinished { work, outcome } => self.tool_finished(work, outcome, effects),
             Input::SpeechStarted { speech } => self.speech_started(speech),
             Input::SpeechSynthesized { speech, total_ms } => self.mouth.synthesized(speech, total_ms, self.now),
@@ -287,7 +287,6 @@ impl Call {
             Input::ThoughtTool { work, id, name, arguments } => {
                 self.thought_tool(work, ToolCall { id, name, arguments });
             }
-            Input::ThoughtUsed { tokens, .. } => self.thought_used(tokens),
             Input::ThoughtDone { work } => self.thought_done(work, effects),
             Input::ThinkFailed { work } => self.think_failed(work, effects),
             // Not of an answer.

@@ -1,7 +1,7 @@
 //! Calls that we placed and no person answers: voicemail, and the network's announcements.
 
 use crate::effect::Machine;
-use crate::timing::{GOODBYE_MS, MACHINE_WITHIN_MS};
+use crate::timing::MACHINE_WITHIN_MS;
 use crate::{Call, CallerTurn, Closing, Effect, Effects, Note};
 use language::announcement::{Answered, answered_by};
 use model::{CallDirection, EndedReason};
@@ -65,11 +65,11 @@ impl Call {
         match self.setup.agent.voicemail.message.clone() {
             // What it is saying now, the machine has not taken down.
             Some(message) if self.mouth.is_busy() => {
-                self.stop_and_say_goodbye(message, EndedReason::AgentVoicemail, GOODBYE_MS, effects);
+                self.stop_and_say_goodbye(message, EndedReason::AgentVoicemail, effects);
             }
             Some(message) => {
                 self.wait_for_the_beep(effects);
-                self.say_goodbye_within(&message, EndedReason::AgentVoicemail, GOODBYE_MS, effects);
+                self.say_goodbye(&message, EndedReason::AgentVoicemail, effects);
             }
             None => self.hang_up(EndedReason::AgentVoicemail, effects),
         }

@@ -18,7 +18,7 @@ mod schema;
 mod template;
 
 pub use check::check;
-pub use clients::{REQUESTS_PER_MINUTE, ToolClients};
+pub use clients::{REQUESTS_PER_MINUTE, ToolClients, key_name};
 pub use lookup::{LOOKUP_VALUE_BYTES_MAX, LOOKUP_VARIABLES_MAX, LookupRequest, look_up};
 pub use schema::read_arguments;
 

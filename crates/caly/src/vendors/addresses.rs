@@ -162,9 +162,7 @@ fn origin(url: &str) -> Option<Origin> {
 
 /// The host, and the port if it is not the usual one.
 fn host(url: &str) -> String {
-    let Ok(url) = Url::parse(&as_http(url)) else { return String::new() };
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    Url::parse(&as_http(url)).map_or_else(|_| String::new(), |url| providers::tools::key_name(&url))
 }
 
 #[cfg(test)]

@@ -205,7 +205,8 @@ impl std::fmt::Debug for ToolClients {
 }
 
 /// The name of the key that may go to an address: its host, with the port if it is not the usual one.
-pub(super) fn key_name(url: &Url) -> String {
+#[must_use]
+pub fn key_name(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
