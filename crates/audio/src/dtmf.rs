@@ -45,21 +45,24 @@ pub fn tones(keys: &str, rate_hz: u32) -> Vec<i16> {
         if key.eq_ignore_ascii_case(&'w') {
             pcm.resize(pcm.len() + samples(WAIT_MS), 0);
         } else if let Some(frequencies) = frequencies(key) {
-            tone(frequencies, rate_hz, samples(TONE_MS), samples(EDGE_MS), &mut pcm);
+            let [low, high] = frequencies;
+            tone(&[(low, LEVELS_DBM0[0]), (high, LEVELS_DBM0[1])], rate_hz, TONE_MS, &mut pcm);
             pcm.resize(pcm.len() + samples(PAUSE_MS), 0);
         }
     }
     pcm
 }
 
-fn tone(frequencies: [f64; 2], rate_hz: u32, length: usize, edge: usize, pcm: &mut Vec<i16>) {
-    let peaks = LEVELS_DBM0.map(|level| 32_767.0 * 10_f64.powf((level - FULL_SCALE_DBM0) / 20.0));
-    let steps = frequencies.map(|hz| TAU * hz / f64::from(rate_hz));
+/// Adds sines, each of a frequency in Hz and a level in dBm0, sounding together for so long.
+pub(crate) fn tone(sines: &[(f64, f64)], rate_hz: u32, length_ms: u32, pcm: &mut Vec<i16>) {
+    let samples = |ms: u32| rate_hz as usize * ms as usize / 1_000;
+    let (length, edge) = (samples(length_ms), samples(EDGE_MS));
+    let peak = |level: f64| 32_767.0 * 10_f64.powf((level - FULL_SCALE_DBM0) / 20.0);
+    let step = |hz: f64| TAU * hz / f64::from(rate_hz);
     pcm.extend((0..length).map(|n| {
         let from_edge = n.min(length - 1 - n);
         let swell = if from_edge >= edge { 1.0 } else { 0.5 - 0.5 * (PI * from_edge as f64 / edge as f64).cos() };
-        let at = n as f64;
-        let sound = peaks[0] * (steps[0] * at).sin() + peaks[1] * (steps[1] * at).sin();
+        let sound: f64 = sines.iter().map(|(hz, level)| peak(*level) * (step(*hz) * n as f64).sin()).sum();
         (sound * swell).round() as i16
     }));
 }

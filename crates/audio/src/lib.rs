@@ -13,5 +13,6 @@ pub mod level;
 pub mod pace;
 pub mod record;
 pub mod resample;
+pub mod signal;
 pub mod voice;
 pub mod wav;

@@ -6,7 +6,7 @@ use crate::flow::{FlowStep, Then};
 use crate::mind::{Busy, Step, Thinking, say};
 use crate::mouth::{Said, Sentence};
 use crate::timing::{FAILURES_MAX, FILLERS_MAX, GOODBYE_MS, THINK_DEADLINE_MS, THINK_IDLE_MS, TOOL_DEADLINE_MS};
-use crate::{Call, Closing, Effect, Effects, Message, Note, SpeechId, Stage, WorkId};
+use crate::{Call, Closing, Effect, Effects, Message, Note, SpeechId, Stage, Tone, WorkId};
 use language::sentence::SentenceCutter;
 use model::{Brain, CallTime, EndedReason, Latency, TranscriptTurn, TurnRole};
 use serde_json::Value;
@@ -275,34 +275,62 @@ impl Call {
 
     pub(crate) fn speech_failed(&mut self, speech: SpeechId, effects: &mut Effects) {
         // What is being cleared need not be spoken.
-        if self.mouth.is_clearing() || self.mouth.remove(speech, self.now).is_none() {
+        if self.mouth.is_clearing() {
             return;
         }
+        let Some(lost) = self.mouth.remove(speech, self.now) else { return };
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Speaking }));
         self.failures.speaking += 1;
         if self.failures.speaking >= FAILURES_MAX && !self.mouth.is_busy() {
-            // Without a voice there is no apology either.
-            self.hang_up(EndedReason::ProviderFailed, effects);
+            self.end_without_a_voice(effects);
             return;
+        }
+        let follows = self.mouth.is_busy() || self.answer_goes_on() || self.pending_turn.is_some();
+        if !follows && !lost.text.is_empty() && self.closing == Closing::Open {
+            self.play_tone(Tone::Lost, true, effects);
         }
         self.after_playback(effects);
     }
 
-    pub(crate) fn played(&mut self, speech: SpeechId, effects: &mut Effects) {
-        if self.mouth.is_clearing() || !self.mouth.played(speech, self.now) {
+    /// There is no voice for an apology either: a tone says it.
+    fn end_without_a_voice(&mut self, effects: &mut Effects) {
+        if self.closing != Closing::Open {
+            self.hang_up(EndedReason::ProviderFailed, effects);
             return;
         }
-        self.failures.speaking = 0;
+        self.cancel_thinking(effects);
+        self.mind.busy = None;
+        self.tooling.round = None;
+        self.play_tone(Tone::Congestion, false, effects);
+        self.close_after_speech(EndedReason::ProviderFailed, None, GOODBYE_MS, false);
+    }
+
+    fn play_tone(&mut self, tone: Tone, interruptible: bool, effects: &mut Effects) {
+        let speech = self.push_sentence("", interruptible, true);
+        effects.push(Effect::PlayTone { speech, tone });
+    }
+
+    pub(crate) fn played(&mut self, speech: SpeechId, effects: &mut Effects) {
+        if self.mouth.is_clearing() {
+            return;
+        }
+        let Some(words) = self.mouth.played(speech, self.now) else { return };
+        if words {
+            self.failures.speaking = 0;
+        }
         self.after_playback(effects);
+    }
+
+    /// While a model's tools run its answer goes on, though it is silent.
+    fn answer_goes_on(&self) -> bool {
+        self.mind.is_thinking() || (self.tooling.is_running() && self.pending_turn.is_none())
     }
 
     /// When the last sentence of a turn has been heard: record the turn, then do what comes after it.
     pub(crate) fn after_playback(&mut self, effects: &mut Effects) {
         self.quiet_since = self.now;
         self.keys_wait_from_now();
-        // While a model's tools run its answer goes on, though it is silent.
-        let goes_on = self.mind.is_thinking() || (self.tooling.is_running() && self.pending_turn.is_none());
-        if self.mouth.is_busy() || (goes_on && self.closing == Closing::Open) {
+        if self.mouth.is_busy() || (self.answer_goes_on() && self.closing == Closing::Open) {
             return;
         }
         if self.mouth.has_finished()

@@ -70,6 +70,13 @@ pub enum Effect {
         /// `0`–`9`, `*`, `#`; `w` waits half a second.
         keys: String,
     },
+    /// What is heard when there is no voice, after what was asked for earlier.
+    PlayTone {
+        /// Name of the tone, as if it were a sentence.
+        speech: SpeechId,
+        /// Which.
+        tone: Tone,
+    },
     /// The caller is heard in this language from now on.
     SetLanguage {
         /// BCP 47.
@@ -94,6 +101,16 @@ pub enum Effect {
         /// Why.
         reason: EndedReason,
     },
+}
+
+/// What callers know without words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tone {
+    /// The line is alive, but what was to be said is lost.
+    Lost,
+    /// The call cannot go on.
+    Congestion,
 }
 
 /// One message of the conversation, as a language model sees it.

@@ -32,7 +32,7 @@ mod tooling;
 mod turn;
 pub mod variables;
 
-pub use effect::{Effect, Effects, Machine, Message, Note, ToolCall};
+pub use effect::{Effect, Effects, Machine, Message, Note, Tone, ToolCall};
 pub use input::{Command, HeardSpeech, Input, ToolOutput, Voice};
 pub use mind::SetupError;
 pub use model::Stage;

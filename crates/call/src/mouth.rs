@@ -132,14 +132,15 @@ impl Mouth {
         }
     }
 
-    /// The sentence, and all before it, were heard. True when there was such a sentence.
-    pub(crate) fn played(&mut self, speech: SpeechId, now: CallTime) -> bool {
-        let Some(at) = self.queue.iter().position(|s| s.speech == speech) else { return false };
-        for sentence in self.queue.drain(..=at) {
+    /// The sentence, and all before it, were heard. True when there were words among them; none when there is no such
+    /// sentence.
+    pub(crate) fn played(&mut self, speech: SpeechId, now: CallTime) -> Option<bool> {
+        let at = self.queue.iter().position(|s| s.speech == speech)?;
+        let mut words = false;
+        for sentence in self.queue.drain(..=at).filter(|sentence| !sentence.text.is_empty()) {
+            words = true;
             self.last_heard.clone_from(&sentence.text);
-            if !sentence.text.is_empty() {
-                self.heard.push(sentence.text);
-            }
+            self.heard.push(sentence.text);
         }
         self.last_played = now;
         if self.queue.is_empty() && self.heard.is_empty() {
@@ -147,7 +148,7 @@ impl Mouth {
         } else {
             self.turn_started.get_or_insert(now);
         }
-        true
+        Some(words)
     }
 
     /// A sentence that cannot be spoken is taken out.

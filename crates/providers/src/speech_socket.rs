@@ -168,6 +168,28 @@ struct Lane {
     load: usize,
     /// When the last ones began, as far as its pace is limited.
     begins: VecDeque<Instant>,
+    life: Arc<Life>,
+}
+
+/// When a connection was last known to be alive.
+pub(in crate::speech_socket) struct Life {
+    opened: Instant,
+    /// When the vendor said something, or a sentence came while there was none; ms since then.
+    sign_ms: AtomicU64,
+}
+
+impl Life {
+    pub(in crate::speech_socket) fn sign(&self, now: Instant) {
+        self.sign_ms.store(self.ms(now), Ordering::Relaxed);
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn silent_for(&self, now: Instant) -> Duration {
+        Duration::from_millis(self.ms(now).saturating_sub(self.sign_ms.load(Ordering::Relaxed)))
+    }
 }
 
 impl fmt::Debug for SpeechSocket {
@@ -322,10 +344,15 @@ impl Lane {
                 return false;
             }
         }
-        self.load < limits.sentences
+        // One that does not answer may hang: what follows goes elsewhere.
+        let hangs = self.load > 0 && self.life.silent_for(now) >= sentence::DOUBTFUL_AFTER;
+        !hangs && self.load < limits.sentences
     }
 
     fn begun(&mut self, limits: &Limits, now: Instant) {
+        if self.load == 0 {
+            self.life.sign(now);
+        }
         self.load += 1;
         if limits.pace.is_some() {
             self.begins.push_back(now);
@@ -352,18 +379,20 @@ impl Place {
     fn fill(self, socket: Socket, url: &str, first: Option<Command>) -> mpsc::Sender<Command> {
         let pool = &self.0;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let now = Instant::now();
         let mut lane = Lane {
             number: pool.number(),
             url: url.to_owned(),
             commands: commands.clone(),
             load: 0,
             begins: VecDeque::new(),
+            life: Arc::new(Life { opened: now, sign_ms: AtomicU64::new(0) }),
         };
         if let Some(first) = first {
             commands.try_send(first).expect("the queue is new and has room");
-            lane.begun(&pool.limits, Instant::now());
+            lane.begun(&pool.limits, now);
         }
-        let connection = Connection::new(pool, lane.number, socket, receiver);
+        let connection = Connection::new(pool, lane.number, socket, receiver, Arc::clone(&lane.life));
         pool.lanes().open.push(lane);
         tokio::spawn(connection.run());
         commands

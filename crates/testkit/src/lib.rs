@@ -4,6 +4,7 @@
 pub mod caller;
 pub mod carrier;
 pub mod mail_sink;
+pub mod nobody;
 pub mod peers;
 pub mod receiver;
 pub mod vendors;

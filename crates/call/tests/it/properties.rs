@@ -112,7 +112,9 @@ impl Watched {
                 prop_assert!(!text.trim().is_empty() && text.trim() == text);
                 self.asked("speech", speech.0)?;
             }
-            Effect::SpeakThought { speech, .. } | Effect::PlayKeys { speech, .. } => self.asked("speech", speech.0)?,
+            Effect::SpeakThought { speech, .. } | Effect::PlayKeys { speech, .. } | Effect::PlayTone { speech, .. } => {
+                self.asked("speech", speech.0)?
+            }
             Effect::SetLanguage { .. } => {}
             Effect::Cancel { work } => prop_assert!(work.0 <= self.last_id),
             Effect::CancelSpeech { speech } => prop_assert!(speech.0 <= self.last_id),

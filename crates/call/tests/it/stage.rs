@@ -498,6 +498,10 @@ impl Shell {
                 self.speaking.push(Speaking { speech: *speech, started_ms: None, total_ms: None });
                 format!("keys {} {keys}", self.call_it('s', speech.0))
             }
+            Effect::PlayTone { speech, tone } => {
+                self.speaking.push(Speaking { speech: *speech, started_ms: None, total_ms: None });
+                format!("tone {} {tone:?}", self.call_it('s', speech.0)).to_lowercase()
+            }
             Effect::SetLanguage { tag } => format!("listen-in {tag}"),
             Effect::CancelSpeech { speech } => {
                 self.speaking.retain(|s| s.speech != *speech);

@@ -233,6 +233,11 @@ impl Stage {
                 let seen = self.saw(Happened::AgentKeys { keys: keys.clone() });
                 self.voice.push_sound(speech, seen, "", tones_ms(&keys));
             }
+            // Here voices do not fail.
+            Effect::PlayTone { speech, tone } => {
+                let seen = self.saw(Happened::Note { text: format!("plays a tone: {tone:?}") });
+                self.voice.push_sound(speech, seen, "", tones_ms("w"));
+            }
             Effect::SetLanguage { tag } => self.note(format!("listens for {tag} from now on")),
             Effect::CancelSpeech { speech } => self.voice.cancel(speech),
             Effect::ClearPlayback => {

@@ -52,6 +52,7 @@ impl LanguageModel for ChainModel {
             first: FIRST_TEXT,
             all: ANSWER_DEADLINE,
             hedge_after: self.hedge_after,
+            twice: false,
             empty: ErrorKind::Protocol,
         };
         let chain = Arc::clone(&self.chain);

@@ -1,7 +1,7 @@
 //! Who begins first: asks one provider after the other, or two at once, until one of them begins to deliver.
 
 use super::guard::Attempt;
-use super::{Chain, RETRIES, ROOM_MIN};
+use super::{Chain, Order, RETRIES, ROOM_MIN};
 use crate::resilience::random01;
 use crate::{BoxFuture, Error, ErrorKind};
 use futures_util::StreamExt;
@@ -19,6 +19,9 @@ pub(super) struct Limits {
     pub(super) all: Duration,
     /// After so long without a beginning a second one is asked as well.
     pub(super) hedge_after: Option<Duration>,
+    /// The last one is asked a second time, once, when it is late by `first`, and whichever begins first is taken: one
+    /// request that hangs is no dead provider.
+    pub(super) twice: bool,
     /// What it means that one ends without having begun.
     pub(super) empty: ErrorKind,
 }
@@ -48,6 +51,7 @@ where
     let now = Instant::now();
     let last = now + limits.all;
     let mut hedge_at = limits.hedge_after.map(|after| now + after);
+    let (mut may_ask_twice, mut twice_at) = (limits.twice, None);
     let mut order = chain.order();
     let mut running: Running<P> = FuturesUnordered::new();
     let (mut failed, mut attempts, mut retrying) = (None, 0u32, false);
@@ -58,18 +62,14 @@ where
     };
     loop {
         if running.is_empty() {
-            let (index, attempt) = match chain.next(&mut order) {
-                Some(next) => next,
-                None => {
-                    let (index, error) = failed.take().ok_or_else(|| chain.nobody())?;
-                    let again = again(chain, index, &error, attempts, last).await;
-                    let Some(attempt) = again else { return Err(error) };
-                    retrying = true;
-                    (index, attempt)
-                }
-            };
+            let (index, attempt, again) = whom(chain, &mut order, failed.take(), attempts, last).await?;
+            retrying |= again;
             attempts += 1;
-            running.push(start(index, attempt, chain.somebody(&order)));
+            let more = chain.somebody(&order);
+            // What runs on this machine is late because it is busy.
+            let elsewhere = chain.link(index).target.is_some();
+            twice_at = (may_ask_twice && elsewhere && !more).then(|| (Instant::now() + limits.first, index));
+            running.push(start(index, attempt, more));
         }
         let far = last + limits.all;
         tokio::select! {
@@ -96,7 +96,34 @@ where
                     running.push(start(index, attempt, chain.somebody(&order)));
                 }
             }
+            () = sleep_until(twice_at.map_or(far, |(at, _)| at)), if twice_at.is_some() => {
+                may_ask_twice = false;
+                let late = twice_at.take().filter(|(at, _)| *at + ROOM_MIN < last);
+                if let Some((index, attempt)) = late.and_then(|(_, index)| Some((index, chain.attempt(index)?))) {
+                    tracing::debug!(provider = %chain.link(index).name, "late, and asked once more");
+                    (attempts, retrying) = (attempts + 1, true);
+                    running.push(start(index, attempt, false));
+                }
+            }
         }
+    }
+}
+
+/// Whom to ask when nobody is being asked: the next one, or once more the last one, which failed so.
+async fn whom<T: ?Sized>(
+    chain: &Chain<T>,
+    order: &mut Order,
+    failed: Option<(usize, Error)>,
+    attempts: u32,
+    last: Instant,
+) -> Result<(usize, Attempt, bool), Error> {
+    if let Some((index, attempt)) = chain.next(order) {
+        return Ok((index, attempt, false));
+    }
+    let (index, error) = failed.ok_or_else(|| chain.nobody())?;
+    match again(chain, index, &error, attempts, last).await {
+        Some(attempt) => Ok((index, attempt, true)),
+        None => Err(error),
     }
 }
 

@@ -14,8 +14,9 @@ use tokio::time::{Instant, timeout};
 pub const FIRST_SOUND: Duration = Duration::from_millis(1_800);
 /// The first sound of any of them: a little before the call gives up by itself, after 5 s.
 pub const SPEECH_DEADLINE: Duration = Duration::from_millis(4_800);
-/// How far a sentence that has begun may fall behind being heard: silence in the middle of it.
-pub const SPEECH_IDLE: Duration = Duration::from_secs(4);
+/// How far a sentence that has begun may fall behind being heard: silence in the middle of it. The rest is asked for once
+/// more after it, and is to be heard, or given up, before the caller says «hello?».
+pub const SPEECH_IDLE: Duration = Duration::from_millis(2_500);
 
 /// A speaker with its fallbacks, for one call. Each speaks in its own voice, whatever voice a request names: the call's
 /// is the first one's.
@@ -43,6 +44,7 @@ impl Speaker for ChainSpeaker {
             first: FIRST_SOUND,
             all: SPEECH_DEADLINE,
             hedge_after: None,
+            twice: true,
             // Three dots have no sound: nobody's fault, and perhaps another one says them.
             empty: ErrorKind::Rejected,
         };

@@ -178,10 +178,7 @@ async fn a_silent_server_is_given_fifteen_seconds() {
 
 #[tokio::test]
 async fn nobody_there_is_told_without_particulars() {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        listener.local_addr().expect("bound").port()
-    };
+    let port = testkit::nobody::nobody().port();
     let egress = egress(Allowed::LoopbackToo, &names(&[&["127.0.0.1"]]));
     let answer = send(&egress, &format!("http://127.0.0.1:{port}/")).await;
     assert_eq!(answer, Err(EgressError::Unreachable));

@@ -1,6 +1,6 @@
 //! One connection: hands sentences to the vendor and what comes back to the sentences.
 
-use super::{Cancelled, Event, Pool, SENTENCE_SOUND_S_MAX, Talk};
+use super::{Cancelled, Event, Life, Pool, SENTENCE_SOUND_S_MAX, Talk};
 use crate::live::{DEAD_AFTER, Frame, PING_AFTER, Socket, Vendor};
 use crate::speaker::SpeakRequest;
 use crate::{Error, ErrorKind};
@@ -56,6 +56,7 @@ pub(super) struct Connection {
     sentences: BTreeMap<u64, Sentence>,
     out: Vec<Message>,
     events: Vec<(u64, Event)>,
+    life: Arc<Life>,
     /// No new sentences; it ends with the last one.
     retired: bool,
     idle_since: Instant,
@@ -64,7 +65,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(pool: &Arc<Pool>, number: u64, socket: Socket, commands: mpsc::Receiver<Command>) -> Self {
+    pub(super) fn new(
+        pool: &Arc<Pool>,
+        number: u64,
+        socket: Socket,
+        commands: mpsc::Receiver<Command>,
+        life: Arc<Life>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             pool: Arc::downgrade(pool),
@@ -77,6 +84,7 @@ impl Connection {
             sentences: BTreeMap::new(),
             out: Vec::new(),
             events: Vec::new(),
+            life,
             retired: false,
             idle_since: now,
             heard_at: now,
@@ -161,6 +169,7 @@ impl Connection {
         if let Frame::SignOfLife = frame {
             return Ok(());
         }
+        self.life.sign(self.heard_at);
         let mut events = std::mem::take(&mut self.events);
         let result = self.talk.heard(frame, &mut events);
         for (id, event) in events.drain(..) {

@@ -13,7 +13,7 @@ use wire::openai::{PcmBytes, foreign_audio};
 
 /// A connection that has said nothing for so long when its sentence is given up gets no new ones: it may hang. Good ones
 /// begin within 400 ms, and whoever waits for them gives up before their own deadline.
-const DOUBTFUL_AFTER: Duration = Duration::from_millis(1_500);
+pub(super) const DOUBTFUL_AFTER: Duration = Duration::from_millis(1_500);
 
 /// A sentence's place on a connection. Dropping it before the end cancels the sentence there.
 pub(super) struct Line {

@@ -279,8 +279,7 @@ async fn who_is_slow_or_breaks_off_is_left() {
     let world = World::new();
     let cut = Host::start(|_, _| Say::Cut(mp3(5_000), 7_000)).await;
     assert!(matches!(world.error(&cut.url("/")).await, FileError::Transient(Trouble::Unreachable)));
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
-    let error = world.error(&format!("http://{nobody}/")).await;
+    let error = world.error(&format!("http://{}/", testkit::nobody::nobody())).await;
     assert!(matches!(error, FileError::Transient(Trouble::Unreachable)) && error.is_transient(), "{error:?}");
 }
 

@@ -21,6 +21,7 @@ mod voices;
 use providers::http::{Http, HttpSettings};
 use secrecy::SecretString;
 use std::time::Duration;
+pub(crate) use testkit::nobody::nobody;
 use testkit::vendors::{FakeVendors, VendorSettings};
 
 /// Nothing here takes as long; a test that hangs ends.
@@ -46,10 +47,4 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
-/// An address that refuses connections.
-pub(crate) async fn nobody() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("it has one")
 }

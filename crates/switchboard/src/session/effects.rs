@@ -26,6 +26,7 @@ pub(super) fn perform(session: &mut Session, effect: Effect, now: CallTime) {
             session.speaking.say(speech, Say::Thought(work), &mut session.inputs);
         }
         Effect::PlayKeys { speech, keys } => session.speaking.say(speech, Say::Keys(keys), &mut session.inputs),
+        Effect::PlayTone { speech, tone } => session.speaking.say(speech, Say::Tone(tone), &mut session.inputs),
         Effect::SetLanguage { tag } => session.set_language(tag),
         Effect::CancelSpeech { speech } => session.speaking.give_up(speech, &mut session.inputs),
         Effect::ClearPlayback => {

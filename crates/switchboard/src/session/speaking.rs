@@ -6,7 +6,7 @@ use super::behind::Behind;
 use super::own_voice::OwnVoice;
 use super::told::Told;
 use audio::pace::{FrameRule, OutKind, Pacer};
-use call::{HeardSpeech, Input, SpeechId, WorkId};
+use call::{HeardSpeech, Input, SpeechId, Tone, WorkId};
 use model::{CallTime, CarrierKind, SpeechConfig};
 use providers::Error;
 use providers::speaker::{SpeakRequest, Speaker, SpeechChunk};
@@ -51,6 +51,8 @@ pub(super) enum Say {
     Thought(WorkId),
     /// The tones of these keys.
     Keys(String),
+    /// What is heard when there is no voice.
+    Tone(Tone),
 }
 
 struct Current {
@@ -242,13 +244,16 @@ impl Speaking {
                     self.current = Some(Current::new(speech, Source::Thought(work), None));
                     self.speak_thought(work, out);
                 }
-                Say::Keys(keys) => {
-                    let pcm = audio::dtmf::tones(&keys, self.rate);
-                    self.push(speech, &pcm);
-                    self.finish(speech, pcm.len() as u64, out);
-                }
+                Say::Keys(keys) => self.play(speech, &audio::dtmf::tones(&keys, self.rate), out),
+                Say::Tone(Tone::Lost) => self.play(speech, &audio::signal::lost(self.rate), out),
+                Say::Tone(Tone::Congestion) => self.play(speech, &audio::signal::congestion(self.rate), out),
             }
         }
+    }
+
+    fn play(&mut self, speech: SpeechId, pcm: &[i16], out: &mut VecDeque<Input>) {
+        self.push(speech, pcm);
+        self.finish(speech, pcm.len() as u64, out);
     }
 
     fn ask_speaker(&self, text: String, language: String) -> mpsc::Receiver<Result<SpeechChunk, Error>> {

@@ -99,22 +99,22 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, address: SocketAddr)
     let mut listener = Some(listener);
     loop {
         if shared.now() == Some(WayFault::Refuse) {
-            listener = None;
+            drop(listener.take());
+            // Bound, and not listening: the port stays ours, and whoever connects is refused.
+            let held = held(address);
             let for_ever = shared.lock().is_some_and(|(_, times)| times == u32::MAX);
             let healed = async { if for_ever { std::future::pending().await } else { sleep(GONE_ONCE).await } };
             tokio::select! {
                 () = healed => drop(shared.take()),
                 _ = changed.changed() => {}
             }
+            match held.and_then(|held| held.listen(BACKLOG)) {
+                Ok(open) => listener = Some(open),
+                Err(error) => return tracing::error!(%error, "the port of a faulty way is gone"),
+            }
             continue;
         }
-        let open = match listener.take() {
-            Some(open) => open,
-            None => match again(address) {
-                Ok(open) => open,
-                Err(error) => return tracing::error!(%error, "the port of a faulty way is gone"),
-            },
-        };
+        let Some(open) = listener.take() else { return };
         tokio::select! {
             accepted = open.accept() => if let Ok((inside, _)) = accepted {
                 let carried = carry(Arc::clone(&shared), inside);
@@ -126,11 +126,11 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, address: SocketAddr)
     }
 }
 
-fn again(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn held(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// One connection.

@@ -36,6 +36,8 @@ const TURN_END_MS: u64 = 1_100;
 const TEXT_WITHIN_MS: u64 = 3_800;
 /// The voice and its fallback together begin within this: docs/vendors.md.
 const VOICE_WITHIN_MS: u64 = 1_800;
+/// Where there is no voice, a tone is heard within this: what a sentence is given to begin, and the end of the turn.
+const TONE_WITHIN_MS: u64 = TURN_END_MS + 4_800;
 /// The far end's buffer, the grid of frames, and a machine that is busy.
 const SLACK_MS: u64 = 1_200;
 /// A call whose voice is dead ends within this after the first question: three sentences of 4.8 s, and the caller, who
@@ -364,10 +366,16 @@ impl Outcome {
         }
         let within_ms = within_ms(row.stage) + self.late_ms;
         for (n, wait) in self.waits.iter().enumerate() {
-            // Without a voice nothing can be said: not for good, and not for the one sentence that is lost.
-            let mute = row.stage.is_voice() && (variant == Variant::Alone || variant == Variant::Once && n > 0);
-            let heard = wait.answered && wait.silence_ms <= within_ms;
-            if !mute && !heard {
+            // Without a voice nothing can be said: not for good, and not where one sentence is lost. A tone is heard.
+            let lost = variant == Variant::Once
+                && n > 0
+                && matches!(row.fault, Fault::Malformed | Fault::WrongKind | Fault::Status401);
+            let heard = if row.stage.is_voice() && (variant == Variant::Alone || lost) {
+                wait.first_ms.is_some_and(|first_ms| first_ms <= TONE_WITHIN_MS + self.late_ms)
+            } else {
+                wait.answered && wait.silence_ms <= within_ms
+            };
+            if !heard {
                 wrong.push(format!("turn {}: not heard within {within_ms} ms: {wait:?}", n + 1));
             }
         }

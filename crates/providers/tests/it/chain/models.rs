@@ -83,7 +83,7 @@ impl Wrong {
     /// Where such a provider is.
     async fn url(self, fakes: &FakeVendors) -> String {
         match self {
-            Self::Refuse => format!("http://{}/v1", nobody().await),
+            Self::Refuse => format!("http://{}/v1", nobody()),
             Self::Silent => format!("http://{}/v1", silent().await),
             Self::Drip => format!("http://{}/v1", dripping("text/event-stream", b": wait\n\n").await),
             Self::Chat(fault) => {

@@ -80,7 +80,7 @@ impl Wrong {
 
     async fn url(self, fakes: &FakeVendors) -> String {
         match self {
-            Self::Refuse => format!("http://{}/v1", nobody().await),
+            Self::Refuse => format!("http://{}/v1", nobody()),
             Self::Silent => format!("http://{}/v1", silent().await),
             // Half a millisecond of sound a second: never enough for a chunk.
             Self::Drip => format!("http://{}/v1", dripping("audio/pcm", &[0, 0]).await),
@@ -184,6 +184,25 @@ async fn the_only_one_is_tried_again_where_that_may_help() {
         assert_eq!((ms > 1_200, end.is_ok()), (fine, fine), "{fault:?} × {times}: {end:?}");
         assert_eq!(requests(&meter, Stage::Speaking, "a"), tries, "{fault:?} × {times}");
     }
+}
+
+#[tokio::test]
+async fn the_only_one_that_hangs_is_asked_a_second_time() {
+    join_all([(SpeechFault::StallAfter(0), 1, true), (SpeechFault::StallAfter(0), 9, false)].map(
+        |(fault, times, fine)| async move {
+            let (bench, meter, fakes) = (Bench::new(), Meter::new(), named("a").await);
+            fakes.break_speech(fault, times);
+            let chain = ChainSpeaker::new(speaker("a", &fakes.openai_url()), Vec::new(), bench.guard(1), meter.clone());
+            let begun = Instant::now();
+            let (ms, end) = read(chain.speak(request())).await;
+            assert_eq!((ms > 1_200, end.is_ok()), (fine, fine), "{times}: {end:?}");
+            let promised = if fine { FIRST_SOUND } else { SPEECH_DEADLINE };
+            assert!(begun.elapsed() >= promised && begun.elapsed() < promised + SLACK, "{:?}", begun.elapsed());
+            assert_eq!(requests(&meter, Stage::Speaking, "a"), 2, "{times}");
+            until("what hung is dropped", || fakes.stats().speech_aborted == if fine { 1 } else { 2 }).await;
+        },
+    ))
+    .await;
 }
 
 #[tokio::test]

@@ -173,9 +173,9 @@ async fn silence_in_a_sentence_is_counted_against_the_sound_that_was_made() {
         // As fast as it is heard: never late.
         (MS * 100, 300, None),
         // A little slower than it is heard, for long.
-        (MS * 150, 60, None),
-        // A drop every three seconds: two of them fit.
-        (MS * 3_000, 10, Some(SPEECH_IDLE + MS * 200)),
+        (MS * 150, 40, None),
+        // A drop every second and a half: two of them fit.
+        (MS * 1_500, 10, Some(SPEECH_IDLE + MS * 200)),
         (Duration::from_secs(60), 2, Some(SPEECH_IDLE)),
     ] {
         let (bench, meter) = (Bench::new(), Meter::new());

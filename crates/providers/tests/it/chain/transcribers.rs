@@ -113,13 +113,13 @@ impl Wrong {
     async fn link(self, name: &'static str, fakes: &FakeVendors) -> Link<dyn Transcriber> {
         let listen = |address: SocketAddr| format!("ws://{address}/v1/listen");
         match self {
-            Self::Refuse => streaming(name, &listen(nobody().await)),
+            Self::Refuse => streaming(name, &listen(nobody())),
             Self::Silent => streaming(name, &listen(silent().await)),
             Self::Listen(fault) => {
                 fakes.break_listen(fault, u32::MAX);
                 streaming(name, &fakes.listen_url())
             }
-            Self::Batch(BatchWrong::Refuse) => batch(name, &v1(nobody().await)),
+            Self::Batch(BatchWrong::Refuse) => batch(name, &v1(nobody())),
             Self::Batch(BatchWrong::Silent) => batch(name, &v1(silent().await)),
             Self::Batch(BatchWrong::Drip) => batch(name, &v1(dripping("application/json", b" ").await)),
             Self::Batch(BatchWrong::Fault(fault)) => {

@@ -122,11 +122,8 @@ async fn each_answer_is_sorted_by_what_is_known() {
 
 #[tokio::test]
 async fn who_cannot_be_reached_was_not_sent_anything() {
-    let refusing = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    assert_eq!(sorted(dial(&client(&format!("http://127.0.0.1:{refusing}"))).await), "not sent unavailable");
+    let refusing = testkit::nobody::nobody();
+    assert_eq!(sorted(dial(&client(&format!("http://{refusing}"))).await), "not sent unavailable");
     // No resolver asks for a label of 64 letters.
     let nameless = format!("http://{}.invalid", "a".repeat(64));
     assert_eq!(sorted(dial(&client(&nameless)).await), "not sent unavailable");

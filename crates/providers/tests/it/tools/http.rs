@@ -145,8 +145,7 @@ async fn the_time_is_over_for_everything_together() {
         assert_eq!(outcome, Err(ToolError::TimedOut), "{path}");
         assert!(began.elapsed() < Duration::from_secs(3));
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-    let tools = toolbox(&clients(), tool(format!("http://{nobody}/"), json!({})));
+    let tools = toolbox(&clients(), tool(format!("http://{}/", testkit::nobody::nobody()), json!({})));
     let told = run(&tools, "ask", json!({})).await.expect_err("nobody").to_string();
     assert_eq!(told, "it failed: the service could not be reached");
 }

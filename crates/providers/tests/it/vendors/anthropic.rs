@@ -141,7 +141,7 @@ async fn the_check_tells_a_wrong_key_apart() {
     for odd in [None, Some(key("a\nb"))] {
         assert_eq!(with(odd).check().await.expect_err("refused").kind, ErrorKind::Unauthorized);
     }
-    let elsewhere = format!("http://{}/v1", nobody().await);
+    let elsewhere = format!("http://{}/v1", nobody());
     assert_eq!(model(&elsewhere).check().await.expect_err("nobody").kind, ErrorKind::Unavailable);
 }
 

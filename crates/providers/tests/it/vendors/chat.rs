@@ -151,7 +151,7 @@ async fn no_first_token_is_a_timeout() {
 
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
-    let (_, error) = listen(model(&format!("http://{}/v1", nobody().await)).think(prompt())).await;
+    let (_, error) = listen(model(&format!("http://{}/v1", nobody())).think(prompt())).await;
     let error = error.expect("an error");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     let (_, error) = listen(model("not a url").think(prompt())).await;

@@ -96,7 +96,7 @@ async fn a_wrong_key_a_wrong_model_and_nobody_are_told_apart() {
     assert_eq!(wrong(EmbeddingSettings { key: Some(key("a\nb")), ..right.clone() }).await, ErrorKind::Unauthorized);
     assert_eq!(wrong(EmbeddingSettings { model: "other".to_owned(), ..right.clone() }).await, ErrorKind::Rejected);
     assert_eq!(
-        wrong(EmbeddingSettings { base_url: format!("http://{}/v1", nobody().await), ..right }).await,
+        wrong(EmbeddingSettings { base_url: format!("http://{}/v1", nobody()), ..right }).await,
         ErrorKind::Unavailable
     );
     assert_eq!(fake.requests(), 0);

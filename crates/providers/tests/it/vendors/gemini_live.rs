@@ -202,7 +202,7 @@ async fn bad_settings_are_refused_before_anything_is_sent() {
     let own = SpeechModelConfig { base_url: None, ..config("") };
     let error = speech_model(&http(), &own, None, RATE).expect_err("no key");
     assert_eq!(error.kind, ErrorKind::Unauthorized);
-    let away = config(&format!("ws://{}", nobody().await));
+    let away = config(&format!("ws://{}", nobody()));
     let call = speech_model(&http(), &away, Some(key(KEY)), RATE).expect("right settings");
     assert_eq!(call.open(options()).await.expect_err("nobody there").kind, ErrorKind::Unavailable);
 }

@@ -180,7 +180,7 @@ async fn a_wrong_key_and_nobody_there_are_told_apart() {
     let wrong = S3Settings { access_key: key("AKIAWRONG"), ..s3_settings(&bucket) };
     let objects = Objects::open(&ObjectSettings::S3(wrong), &http()).expect("it opens");
     assert_eq!(objects.check().await.expect_err("not let in").kind, ObjectErrorKind::Denied);
-    let away = S3Settings { endpoint: Some(format!("http://{}", nobody().await)), ..s3_settings(&bucket) };
+    let away = S3Settings { endpoint: Some(format!("http://{}", nobody())), ..s3_settings(&bucket) };
     let objects = Objects::open(&ObjectSettings::S3(away), &http()).expect("it opens");
     let error = objects.check().await.expect_err("nobody there");
     assert!(error.is_transient(), "{error:?}");

@@ -220,7 +220,7 @@ async fn bad_settings_are_refused_before_anything_is_sent() {
     assert_eq!(error.expect("an error").kind, ErrorKind::Rejected);
     assert_eq!(listen(call.speak(request(" \n"))).await.0, 0);
     assert_eq!(fake.stats().connections, 0);
-    let away = config(&format!("ws://{}", nobody().await));
+    let away = config(&format!("ws://{}", nobody()));
     let call = speech_model(&http(), &away, Some(key(KEY)), RATE).expect("right settings");
     assert_eq!(call.open(options()).await.expect_err("nobody there").kind, ErrorKind::Unavailable);
 }

@@ -232,7 +232,7 @@ async fn bad_settings_are_refused_before_anything_is_sent() {
         assert_eq!(transcriber.open(bad).await.expect_err("refused").kind, ErrorKind::Rejected);
     }
     assert_eq!(fake.stats().streams, 0);
-    let away = ListenSettings { base_url: format!("ws://{}", nobody().await), ..settings(&fake) };
+    let away = ListenSettings { base_url: format!("ws://{}", nobody()), ..settings(&fake) };
     let error = ElevenLabsTranscriber::new(http(), away).open(options("hi-IN")).await.expect_err("nobody there");
     assert_eq!(error.kind, ErrorKind::Unavailable);
 }

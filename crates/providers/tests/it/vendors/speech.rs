@@ -101,7 +101,7 @@ async fn failures_have_their_kind() {
         let some = matches!(fault, SpeechFault::StallAfter(2) | SpeechFault::CutAfter(2));
         assert_eq!(!chunks.is_empty(), some, "{fault:?}: noise must not be heard");
     }
-    let (_, error) = listen(speaker(&format!("http://{}/v1", nobody().await)).speak(request("Hello", 8_000))).await;
+    let (_, error) = listen(speaker(&format!("http://{}/v1", nobody())).speak(request("Hello", 8_000))).await;
     assert_eq!(error.expect("an error").kind, ErrorKind::Unavailable);
 }
 

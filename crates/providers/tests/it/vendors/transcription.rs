@@ -184,7 +184,7 @@ async fn bad_settings_are_refused_before_anything_is_sent() {
     let slow = TranscriberOptions { sample_rate_hz: 1, ..options() };
     let error = DeepgramTranscriber::new(http(), settings(&fakes.listen_url())).open(slow).await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Rejected);
-    let error = DeepgramTranscriber::new(http(), settings(&format!("ws://{}/v1/listen", nobody().await)))
+    let error = DeepgramTranscriber::new(http(), settings(&format!("ws://{}/v1/listen", nobody())))
         .open(options())
         .await
         .expect_err("nobody there");

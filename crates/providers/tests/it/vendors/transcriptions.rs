@@ -213,6 +213,6 @@ async fn the_check_tells_a_wrong_key_apart() {
         let error = check(&fakes.openai_url(), wrong).await.expect_err("refused");
         assert_eq!(error.kind, ErrorKind::Unauthorized);
     }
-    let elsewhere = format!("http://{}/v1", nobody().await);
+    let elsewhere = format!("http://{}/v1", nobody());
     assert_eq!(check(&elsewhere, None).await.expect_err("nobody").kind, ErrorKind::Unavailable);
 }

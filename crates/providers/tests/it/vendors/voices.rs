@@ -198,7 +198,7 @@ async fn failures_have_their_kind() {
             let shown = format!("{:?}", heard.error);
             assert!(!shown.contains("secret") && !shown.contains("three"), "{shown}");
         }
-        let url = format!("ws://{}", nobody().await);
+        let url = format!("ws://{}", nobody());
         let heard = listen(speaker_at(vendor, &url, Knobs::default()).speak(request("Hello", 8_000))).await;
         assert_eq!(heard.kind(), Some(ErrorKind::Unavailable), "{vendor}");
     }

@@ -254,6 +254,7 @@ impl Line<'_> {
             | Effect::RunTool { .. }
             | Effect::SpeakThought { .. }
             | Effect::PlayKeys { .. }
+            | Effect::PlayTone { .. }
             | Effect::SetLanguage { .. }
             | Effect::CancelSpeech { .. }
             | Effect::Transfer { .. }

@@ -155,7 +155,7 @@ async fn failures_have_their_kind_and_tell_no_secret() {
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("sk-sarvam-secret") && !shown.contains("one two"), "{shown}");
     }
-    let away = SpeakerSettings { base_url: format!("ws://{}", nobody().await), ..settings(&fakes) };
+    let away = SpeakerSettings { base_url: format!("ws://{}", nobody()), ..settings(&fakes) };
     let (_, error) = listen(SarvamSpeaker::new(http(), away).speak(request("Hello", 8_000))).await;
     assert_eq!(error.expect("an error").kind, ErrorKind::Unavailable);
 }

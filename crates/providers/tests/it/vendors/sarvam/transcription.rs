@@ -271,7 +271,7 @@ async fn bad_settings_are_refused_before_anything_is_sent() {
         assert_eq!(transcriber.open(bad).await.expect_err("refused").kind, ErrorKind::Rejected);
     }
     assert_eq!(fakes.sarvam().stats().listen_streams, 0);
-    let away = TranscriberSettings { base_url: format!("ws://{}", nobody().await), ..usual() };
+    let away = TranscriberSettings { base_url: format!("ws://{}", nobody()), ..usual() };
     let error = SarvamTranscriber::new(http(), away).open(options("hi-IN")).await.expect_err("nobody there");
     assert_eq!(error.kind, ErrorKind::Unavailable);
 }
