@@ -158,7 +158,8 @@ impl Call {
             self.thought_aloud(work, text, effects);
             return;
         }
-        let sentences = thinking.cutter.push(text);
+        let mut sentences = thinking.cutter.push(text);
+        sentences.extend(thinking.cutter.at_end_of_piece());
         thinking.spoken |= !sentences.is_empty();
         for sentence in sentences {
             self.speak(&sentence, true, effects);

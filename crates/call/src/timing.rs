@@ -30,8 +30,9 @@ pub const UTTERANCE_MIN_MS: u64 = 60;
 /// shorter than the transcriber's buffer (30 s).
 pub const UTTERANCE_MAX_MS: u64 = 25_000;
 /// The first words of somebody who speaks over the agent must be there this long after they were asked for; then the
-/// agent stops whatever they are. With a carrier's frames of 100 ms the agent has stopped 300 ms after the first sound.
-pub const PROBE_DEADLINE_MS: u64 = 150;
+/// agent stops whatever they are, if the sound goes on. With a carrier's frames of 100 ms they are asked for with the
+/// first one that is full of speech, and the agent stops before the third: under 200 ms after the first.
+pub const PROBE_DEADLINE_MS: u64 = 175;
 /// A listening noise that goes on is looked at again after this much more of it: with every frame of 100 ms, whatever
 /// the detector rounds it to.
 pub const PROBE_AGAIN_MS: u64 = 80;

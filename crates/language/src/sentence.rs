@@ -68,6 +68,10 @@ const ABBREVIATIONS_INSIDE: &[&str] = &[
 /// Abbreviations that may end a sentence: they do when a capital follows.
 const ABBREVIATIONS_EITHER: &[&str] =
     &["a.m", "p.m", "am", "pm", "etc", "jr", "sr", "ltd", "pvt", "co", "inc", "dept", "govt", "ext", "u.s", "u.k"];
+/// Abbreviations as long as a word that may end a sentence.
+const ABBREVIATIONS_LONG: &[&str] = &["sept", "tues", "thur", "thurs", "extn", "addl", "secy", "bros", "gram", "dist"];
+/// Letters of a word whose full stop ends a sentence without a look at what follows. Shorter ones may be abbreviations.
+const WORD_CHARS_MIN: usize = 4;
 /// Names of Latin letters in Devanagari: initials. Those that are words as well ("के", "जी") count only behind another.
 const LETTER_NAMES: &[&str] = &[
     "ए",
@@ -131,6 +135,32 @@ impl SentenceCutter {
             }
         }
         out
+    }
+
+    /// To be asked after each piece that a language model writes: the sentence in the buffer, when the piece surely ended
+    /// it, so that a voice begins one piece earlier. A model's pieces are words and marks: none ends between a full stop
+    /// and what belongs to it (`.com`, `."`). Where a mark may mean something else, the next piece tells.
+    pub fn at_end_of_piece(&mut self) -> Option<String> {
+        let (at, mark) = self.buffer.char_indices().next_back()?;
+        let head = self.buffer.get(..at).unwrap_or_default();
+        let word = last_word(head);
+        let spoken = word.chars().next_back().is_some_and(char::is_alphanumeric);
+        let whole = match mark {
+            '।' | '!' | '?' => spoken,
+            '.' => {
+                let lower = crate::tokens::fold(word);
+                let known = [ABBREVIATIONS_INSIDE, ABBREVIATIONS_EITHER, ABBREVIATIONS_LONG];
+                word.chars().count() >= WORD_CHARS_MIN
+                    && word.chars().all(|c| c.is_alphabetic() || ('\u{0900}'..='\u{097F}').contains(&c))
+                    && !known.iter().any(|list| list.contains(&lower.as_str()))
+            }
+            _ => false,
+        };
+        if !whole {
+            return None;
+        }
+        self.begun = true;
+        worth_saying(&std::mem::take(&mut self.buffer))
     }
 
     /// The text has ended: what is left, if it can be said.
@@ -200,10 +230,7 @@ impl SentenceCutter {
         if tail.starts_with('\n') || matches!(c, '!' | '?') {
             return true;
         }
-        let word = head
-            .rsplit(|x: char| x.is_whitespace() || matches!(x, '(' | '"' | '“' | '‘' | '-' | ','))
-            .next()
-            .unwrap_or_default();
+        let word = last_word(head);
         let lower = crate::tokens::fold(word);
         let next = tail.trim_start().chars().next();
         let dots =
@@ -240,6 +267,12 @@ impl SentenceCutter {
         let space = head.rfind(char::is_whitespace).filter(|at| *at > 0);
         comma.or(space).unwrap_or(limit)
     }
+}
+
+fn last_word(text: &str) -> &str {
+    text.rsplit(|x: char| x.is_whitespace() || matches!(x, '(' | '"' | '“' | '‘' | '-' | ','))
+        .next()
+        .unwrap_or_default()
 }
 
 /// A capital, a digit, a quotation. A letter of a script without capitals does not show it: after "10 a.m." a Hindi
@@ -324,6 +357,42 @@ mod tests {
                 assert_eq!(cut(text, piece).join("|"), want, "{text:?} in pieces of {piece}");
             }
         }
+    }
+
+    #[test]
+    fn a_piece_that_surely_ends_a_sentence_is_not_waited_for() {
+        for (pieces, want) in [
+            (&["Okay", ",", " it is", " noted", ".", " Your", " order"][..], "4 Okay, it is noted."),
+            (&["नमस्ते", "।", " आप"], "1 नमस्ते।"),
+            (&["ठीक", " है", "?"], "2 ठीक है?"),
+            (&["हाँ जी बताइए", "."], "1 हाँ जी बताइए."),
+            (&["It costs Rs", ".", " 500"], ""),
+            (&["Ask Prof", ".", " Rao"], ""),
+            (&["On 3 Sept", "."], ""),
+            (&["It is 3", ".", "5 km"], ""),
+            (&["We open at 10", ".", "30"], ""),
+            (&["Mr. A", "."], ""),
+            (&["Wait", "..."], ""),
+            (&["Room no", ".", " 5"], ""),
+            (&["at example", ".com"], ""),
+            (&["https://caly.example", "."], ""),
+            (&["राम ॥१", "॥"], ""),
+            (&[".", "!"], ""),
+            (&["Really", "?", "!", " Yes"], "1 Really?"),
+        ] {
+            let mut cutter = SentenceCutter::new();
+            let mut out = Vec::new();
+            for (n, piece) in pieces.iter().enumerate() {
+                assert_eq!(cutter.push(piece), Vec::<String>::new(), "{pieces:?}");
+                out.extend(cutter.at_end_of_piece().map(|sentence| format!("{n} {sentence}")));
+            }
+            assert_eq!(out.join("|"), want, "{pieces:?}");
+        }
+        let mut cutter = SentenceCutter::new();
+        cutter.push("It is noted.");
+        assert_eq!(cutter.at_end_of_piece().as_deref(), Some("It is noted."));
+        assert_eq!(cutter.push(" Your order, which is on its way"), Vec::<String>::new(), "the first one was said");
+        assert_eq!(cutter.finish().as_deref(), Some("Your order, which is on its way"));
     }
 
     #[test]

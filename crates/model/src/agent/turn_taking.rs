@@ -69,7 +69,7 @@ impl Default for TurnTaking {
             pause_long_ms: 1_100,
             eager: true,
             interruptible: true,
-            barge_in_min_ms: 100,
+            barge_in_min_ms: 80,
             barge_in_words_min: 0,
             barge_in_guard_ms: 400,
             echo_guard: true,
