@@ -276,19 +276,14 @@ impl Call {
 
     pub(crate) fn speech_failed(&mut self, speech: SpeechId, effects: &mut Effects) {
         // What is being cleared need not be spoken.
-        if self.mouth.is_clearing() {
+        if self.mouth.is_clearing() || !self.mouth.remove(speech, self.now) {
             return;
         }
-        let Some(lost) = self.mouth.remove(speech, self.now) else { return };
         effects.push(Effect::Note(Note::StageFailed { stage: Stage::Speaking }));
         self.failures.speaking += 1;
         if self.failures.speaking >= FAILURES_MAX && !self.mouth.is_busy() {
             self.end_without_a_voice(effects);
             return;
-        }
-        let follows = self.mouth.is_busy() || self.answer_goes_on() || self.pending_turn.is_some();
-        if !follows && !lost.text.is_empty() && self.closing == Closing::Open {
-            self.play_tone(Tone::Lost, true, effects);
         }
         self.after_playback(effects);
     }
@@ -332,6 +327,10 @@ impl Call {
         self.quiet_since = self.now;
         self.keys_wait_from_now();
         if self.mouth.is_busy() || (self.answer_goes_on() && self.closing == Closing::Open) {
+            return;
+        }
+        if self.mouth.take_lost() && self.closing == Closing::Open && self.pending_turn.is_none() {
+            self.play_tone(Tone::Lost, true, effects);
             return;
         }
         if self.mouth.has_finished()

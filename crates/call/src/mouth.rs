@@ -35,6 +35,8 @@ pub(crate) struct Mouth {
     answer_started: bool,
     /// The last sentence that was heard to its end: its echo may still come.
     last_heard: String,
+    /// Words could not be spoken, and none were heard since.
+    lost: bool,
     /// Since when playback is being cleared: the shell has not yet said how far it was heard.
     clearing: Option<CallTime>,
     last_played: CallTime,
@@ -139,6 +141,7 @@ impl Mouth {
         let mut words = false;
         for sentence in self.queue.drain(..=at).filter(|sentence| !sentence.text.is_empty()) {
             words = true;
+            self.lost = false;
             self.last_heard.clone_from(&sentence.text);
             self.heard.push(sentence.text);
         }
@@ -151,12 +154,18 @@ impl Mouth {
         Some(words)
     }
 
-    /// A sentence that cannot be spoken is taken out.
-    pub(crate) fn remove(&mut self, speech: SpeechId, now: CallTime) -> Option<Sentence> {
-        let at = self.queue.iter().position(|s| s.speech == speech)?;
+    /// A sentence that cannot be spoken is taken out. False when there is no such sentence.
+    pub(crate) fn remove(&mut self, speech: SpeechId, now: CallTime) -> bool {
+        let Some(at) = self.queue.iter().position(|s| s.speech == speech) else { return false };
         // The next one gets its whole time.
         self.last_played = now;
-        self.queue.remove(at)
+        self.lost |= self.queue.remove(at).is_some_and(|sentence| !sentence.text.is_empty());
+        true
+    }
+
+    /// Were words lost? Asked once.
+    pub(crate) fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
     }
 
     pub(crate) fn begin_clearing(&mut self, now: CallTime) {
@@ -177,6 +186,7 @@ impl Mouth {
         self.heard.clear();
         self.turn_started = None;
         self.answer_started = false;
+        self.lost = false;
         self.clearing = None;
     }
 
@@ -189,6 +199,7 @@ impl Mouth {
     pub(crate) fn cut(&mut self, heard: impl Fn(SpeechId) -> Option<HeardSpeech>, now: CallTime) -> Option<Said> {
         self.clearing = None;
         self.answer_started = false;
+        self.lost = false;
         if self.queue.is_empty() && self.heard.is_empty() {
             self.turn_started = None;
             return None;

@@ -176,6 +176,7 @@ scenarios! {
     phone_number_with_a_pause,
     reminder_interrupted,
     second_mark_first,
+    sentence_lost_before_the_answer_is_whole,
     short_no_over_the_agent,
     short_words_keep_their_own_latency,
     silence,
