@@ -169,12 +169,33 @@ impl Call {
         {
             effects.push(Effect::Cancel { work });
         }
-        let transcribe = self.work();
-        effects.push(Effect::Transcribe { work: transcribe });
+        let transcribe = if self.waits_for_the_verdict() { NOBODY_ASKED } else { self.work() };
+        if transcribe != NOBODY_ASKED {
+            effects.push(Effect::Transcribe { work: transcribe });
+        }
         let asked_at = self.now;
         let (score, verdict) = (Score::Waiting, Verdict::Open);
         let pause = Pause { began, ended, transcribe, score_work: None, asked_at, text: None, score, verdict };
         self.ear.state = EarState::Paused(pause);
+    }
+
+    /// The transcriber, which tells words as they come, is to say when the turn is over. Asked for its words now, it would
+    /// take the utterance for ours and say no more.
+    fn waits_for_the_verdict(&self) -> bool {
+        self.setup.agent.turn_taking.end_of_turn == EndOfTurn::Transcriber
+            && self.ear.streams
+            && !self.ear.partial.is_empty()
+            && !self.mouth.is_busy()
+            && (self.interrupted_rest.is_empty() || !is_backchannel(&self.ear.partial))
+    }
+
+    /// It has said nothing: it is asked.
+    fn ask_for_words(&mut self, effects: &mut Effects) {
+        let (work, now) = (self.work(), self.now);
+        if let EarState::Paused(pause) = &mut self.ear.state {
+            (pause.transcribe, pause.asked_at) = (work, now);
+            effects.push(Effect::Transcribe { work });
+        }
     }
 
     /// The caller goes on although the turn seemed over. If nothing of the answer was heard, it is taken back and what
@@ -314,7 +335,9 @@ impl Call {
             EarState::Paused(pause) => {
                 pause.verdict = pause.verdict.max(verdict);
                 if decides && pause.text.is_none() && !words.is_empty() {
-                    effects.push(Effect::Cancel { work: pause.transcribe });
+                    if pause.transcribe != NOBODY_ASKED {
+                        effects.push(Effect::Cancel { work: pause.transcribe });
+                    }
                     pause.text = Some(Text { words, at: now });
                 } else if pause.text.is_some() {
                     self.consider_eager(effects);
@@ -432,7 +455,12 @@ impl Call {
 
     /// When the pause ends the turn, as far as is known now.
     pub(crate) fn turn_ends_at(&self, pause: &Pause) -> CallTime {
-        let Some(text) = &pause.text else { return pause.asked_at + TRANSCRIBE_DEADLINE_MS };
+        let Some(text) = &pause.text else {
+            return match pause.transcribe {
+                NOBODY_ASKED => pause.ended + self.setup.agent.turn_taking.pause_long_ms,
+                _ => pause.asked_at + TRANSCRIBE_DEADLINE_MS,
+            };
+        };
         let whole = self.with_carried(&text.words);
         let completeness = self.mind.completeness(&whole);
         let known = Known { text: &whole, score: pause.score, completeness, verdict: pause.verdict };
@@ -490,6 +518,8 @@ impl Call {
                 }
                 if pause.text.is_some() {
                     self.end_turn(effects);
+                } else if pause.transcribe == NOBODY_ASKED {
+                    self.ask_for_words(effects);
                 } else {
                     self.cancel_pause_work(effects);
                     self.transcription_failed(effects);

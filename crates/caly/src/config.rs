@@ -86,7 +86,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_MODEL_HIBARI", "folder of other weights for text to speech"),
     ("CALY_MODEL_SMART_TURN", "file of other weights for the end of turn"),
     ("CALY_MODEL_SILERO", "file of other weights for voice activity"),
-    ("CALY_INFERENCE_THREADS", "threads for the built-in models (number of cores less one)"),
+    ("CALY_INFERENCE_THREADS", "threads for the built-in models (number of cores)"),
     ("CALY_VOICES_DIR", "folder of the recorded caller's voice for `caly demo` and `caly call`"),
     ("CALY_NODE", "name of this node; default: made once and kept in CALY_DATA_DIR"),
     ("CALY_CALLS_MAX", "most live calls of this node (200)"),
@@ -146,7 +146,7 @@ pub(crate) struct Config {
     pub objects: ObjectSettings,
     /// Built-in models.
     pub(crate) models: ModelPaths,
-    /// Threads for them; none = cores less one.
+    /// Threads for them; none = one for each core.
     pub inference_threads: Option<usize>,
     /// Recorded callers.
     pub voices_dir: PathBuf,

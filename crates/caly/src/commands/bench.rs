@@ -46,9 +46,11 @@ const ANSWERED_WITHIN_BUILTIN: Duration = Duration::from_secs(8);
 const CLOSED_WITHIN: Duration = Duration::from_secs(20);
 /// Between two looks at the server's memory, and two moves of the progress bar.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What the vendors' fixed latencies add to every answer: 100 ms of silence and 50 ms to the final text, 180 ms to the
-/// end of the first sentence, 80 ms to its first sound.
-const VENDORS_MS: u64 = 410;
+/// What the vendors' fixed latencies add to every answer: 50 ms to the final text, 180 ms to the end of the first
+/// sentence, 80 ms to its first sound.
+const VENDORS_MS: u64 = 310;
+/// Silence after which the vendor's transcriber says that a turn is over: as our client asks for.
+const VENDORS_SILENCE_MS: u64 = 300;
 
 /// Where the server's speech comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -58,6 +60,16 @@ enum SpeechKind {
     Stub,
     /// The built-in models, on the server's core.
     Builtin,
+}
+
+/// Who says that the caller has finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum TurnEnd {
+    /// The vendor's transcriber, after 300 ms of silence.
+    Transcriber,
+    /// Our own voice activity and a pause.
+    Silence,
 }
 
 /// What else can be measured.
@@ -88,7 +100,10 @@ pub(crate) struct Arguments {
     /// Length of the carrier's frames: 100 or 20.
     #[arg(long, default_value_t = 100)]
     frame_ms: u64,
-    /// With stub: silence that ends a turn. The default leaves the end of the turn to the vendor's 100 ms.
+    /// With stub: who says that a turn is over.
+    #[arg(long, value_enum, default_value_t = TurnEnd::Transcriber)]
+    turn_end: TurnEnd,
+    /// With stub and silence: how much of it ends a turn.
     #[arg(long, default_value_t = 100)]
     pause_ms: u64,
     /// Write the figures to this file, as JSON.
@@ -103,6 +118,15 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// What is not our doing in an answer, in ms; none with the built-in models.
+    fn vendors_ms(&self) -> Option<u64> {
+        match (self.speech, self.turn_end) {
+            (SpeechKind::Builtin, _) => None,
+            (SpeechKind::Stub, TurnEnd::Transcriber) => Some(VENDORS_MS + VENDORS_SILENCE_MS),
+            (SpeechKind::Stub, TurnEnd::Silence) => Some(VENDORS_MS + self.pause_ms),
+        }
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.calls.is_empty(), "--calls needs a number");
         ensure!(self.calls.iter().all(|n| (1..=CALLS_MAX).contains(n)), "--calls must be from 1 to {CALLS_MAX}");
@@ -228,8 +252,7 @@ impl Bench<'_> {
             server = Some(ServerFigures::between(idle, opens, closes, watched.peak_kib, calls, figures.call_s));
             share = Some((own_closes.cpu_s - own_opens.cpu_s) / self.arguments.seconds as f64);
         }
-        let vendors_ms = (self.arguments.speech == SpeechKind::Stub).then_some(VENDORS_MS);
-        Run::new(calls, figures, server, share, vendors_ms)
+        Run::new(calls, figures, server, share, self.arguments.vendors_ms())
     }
 
     fn plan(&self) -> Plan {

@@ -34,10 +34,11 @@ pub struct PoolSettings {
 }
 
 impl Default for PoolSettings {
-    /// One thread less than the machine has cores (the last one moves sound), at least one.
+    /// A thread for each core. What moves sound needs little, and goes before them ([`NICENESS`]); with one core kept
+    /// for it, two cores served half as many calls.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { workers: cores.saturating_sub(1).clamp(1, WORKERS_MAX), queue: QUEUE_MAX }
+        Self { workers: cores.min(WORKERS_MAX), queue: QUEUE_MAX }
     }
 }
 

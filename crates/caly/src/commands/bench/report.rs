@@ -2,7 +2,7 @@
 
 use super::figures::{Figures, Summary};
 use super::server::Usage;
-use super::{Arguments, SpeechKind};
+use super::{Arguments, SpeechKind, TurnEnd};
 use crate::terminal::{bold, coloured, dim, say};
 use anyhow::Context;
 use serde::Serialize;
@@ -72,7 +72,9 @@ pub(super) struct Report {
     ramp_s: u64,
     /// What the vendors' fixed latencies add to every answer; taken off in `answer_less_vendors_ms`.
     vendors_ms: Option<u64>,
-    /// Silence that ends a turn of the stub agent.
+    /// Who says that a turn of the stub agent is over.
+    turn_end: Option<TurnEnd>,
+    /// Silence that ends a turn, when silence does.
     pause_ms: Option<u64>,
     pub(super) runs: Vec<Run>,
 }
@@ -90,8 +92,9 @@ impl Report {
             recorded: !arguments.no_record,
             window_s: arguments.seconds,
             ramp_s: arguments.ramp_s,
-            vendors_ms: stub.then_some(super::VENDORS_MS),
-            pause_ms: stub.then_some(arguments.pause_ms),
+            vendors_ms: arguments.vendors_ms(),
+            turn_end: stub.then_some(arguments.turn_end),
+            pause_ms: (stub && arguments.turn_end == TurnEnd::Silence).then_some(arguments.pause_ms),
             runs: Vec::new(),
         }
     }
@@ -109,10 +112,14 @@ impl Report {
         ));
         let recorded = if self.recorded { "recorded" } else { "not recorded" };
         say(format!("frames of {} ms, calls {recorded}, measured for {} s", self.frame_ms, self.window_s));
-        if let (Some(vendors_ms), Some(pause_ms)) = (self.vendors_ms, self.pause_ms) {
+        if let Some(vendors_ms) = self.vendors_ms {
+            let end = match self.pause_ms {
+                Some(pause_ms) => format!("after {pause_ms} ms of silence"),
+                None => "when the transcriber says so".to_owned(),
+            };
             say(format!(
                 "answers: caller's last sound to agent's first, at the telephone, less the vendors' fixed {vendors_ms} ms; \
-                 a turn ends after {pause_ms} ms of silence"
+                 a turn ends {end}"
             ));
         } else {
             say("answers: caller's last sound to agent's first, at the telephone");

@@ -1,11 +1,11 @@
 //! What the server under measurement finds when it starts: a database with a tenant and its agent, settings, vendors.
 
-use super::{Arguments, SECONDS_MAX, SpeechKind};
+use super::{Arguments, SECONDS_MAX, SpeechKind, TurnEnd};
 use crate::config::Config;
 use crate::demo_tenant;
 use crate::node::open_store;
 use anyhow::Context;
-use model::{AgentConfig, Brain, LanguageModelConfig, SpeechConfig, TurnTaking};
+use model::{AgentConfig, Brain, EndOfTurn, LanguageModelConfig, SpeechConfig, TurnTaking};
 use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::Path;
@@ -97,7 +97,10 @@ fn agent(arguments: &Arguments, vendors: Option<&FakeVendors>) -> AgentConfig {
     agent.speech =
         SpeechConfig { transcriber: "deepgram".to_owned(), speaker: "openai".to_owned(), ..SpeechConfig::default() };
     let pause_ms = arguments.pause_ms;
-    agent.turn_taking = TurnTaking { pause_short_ms: pause_ms, pause_long_ms: pause_ms, ..TurnTaking::default() };
+    agent.turn_taking = match arguments.turn_end {
+        TurnEnd::Transcriber => TurnTaking { end_of_turn: EndOfTurn::Transcriber, ..TurnTaking::default() },
+        TurnEnd::Silence => TurnTaking { pause_short_ms: pause_ms, pause_long_ms: pause_ms, ..TurnTaking::default() },
+    };
     agent.tools.clear();
     // The caller hangs up first.
     agent.max_duration_s = 2 * SECONDS_MAX;
