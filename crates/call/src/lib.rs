@@ -21,6 +21,7 @@ mod ending;
 pub mod flow;
 mod hearing;
 mod input;
+mod interruption;
 mod keys;
 pub mod log;
 mod machine;
