@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
 /// What signs webhooks in these tests.
 pub(crate) const SECRET: &str = "a secret of the tests";
@@ -89,6 +90,8 @@ pub(crate) struct Server {
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     output: Arc<Mutex<String>>,
+    /// Whoever reads what it prints.
+    readers: JoinSet<()>,
 }
 
 impl Server {
@@ -97,9 +100,10 @@ impl Server {
         let mut command = command(place, &["serve"], settings);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let output = Arc::new(Mutex::new(String::new()));
-        keep(child.stdout.take().expect("piped"), output.clone());
-        keep(child.stderr.take().expect("piped"), output.clone());
-        let mut server = Self { child, url: String::new(), output };
+        let mut readers = JoinSet::new();
+        readers.spawn(keep(child.stdout.take().expect("piped"), output.clone()));
+        readers.spawn(keep(child.stderr.take().expect("piped"), output.clone()));
+        let mut server = Self { child, url: String::new(), output, readers };
         server.url = eventually("caly serve is up", UP_WITHIN, async || {
             let output = server.output();
             assert!(!output.contains("\ncaly: ") && !output.starts_with("caly: "), "{output}");
@@ -129,9 +133,15 @@ impl Server {
         kill_process(pid, signal).expect("ours");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it has printed.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(ENDED_WITHIN, self.child.wait()).await;
+        let (child, readers) = (&mut self.child, &mut self.readers);
+        let all = async {
+            let status = child.wait().await;
+            while readers.join_next().await.is_some() {}
+            status
+        };
+        let ended = tokio::time::timeout(ENDED_WITHIN, all).await;
         ended.unwrap_or_else(|_| panic!("it does not end: {}", self.output())).expect("waited")
     }
 
@@ -159,13 +169,11 @@ impl Drop for Server {
     }
 }
 
-fn keep(pipe: impl AsyncRead + Unpin + Send + 'static, output: Arc<Mutex<String>>) {
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(pipe).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let mut output = output.lock().expect("no holder panics");
-            output.push_str(&line);
-            output.push('\n');
-        }
-    });
+async fn keep(pipe: impl AsyncRead + Unpin, output: Arc<Mutex<String>>) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut output = output.lock().expect("no holder panics");
+        output.push_str(&line);
+        output.push('\n');
+    }
 }
