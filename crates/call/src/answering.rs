@@ -88,11 +88,16 @@ impl Call {
         if self.closing != Closing::Open {
             return;
         }
+        self.stop_answering(effects);
+        self.speak(words, false, effects);
+        self.close_after_speech(reason, None, saying_ms(words), !self.mouth.is_busy());
+    }
+
+    /// Nothing more comes of what the mind is doing.
+    fn stop_answering(&mut self, effects: &mut Effects) {
         self.cancel_thinking(effects);
         self.mind.busy = None;
         self.tooling.round = None;
-        self.speak(words, false, effects);
-        self.close_after_speech(reason, None, saying_ms(words), !self.mouth.is_busy());
     }
 
     pub(crate) fn speak(&mut self, text: &str, interruptible: bool, effects: &mut Effects) {
@@ -294,9 +299,7 @@ impl Call {
             self.hang_up(EndedReason::ProviderFailed, effects);
             return;
         }
-        self.cancel_thinking(effects);
-        self.mind.busy = None;
-        self.tooling.round = None;
+        self.stop_answering(effects);
         self.play_tone(Tone::Congestion, false, effects);
         self.close_after_speech(EndedReason::ProviderFailed, None, GOODBYE_MS, false);
     }

@@ -46,9 +46,7 @@ impl Call {
 
     fn cancel_pause_work(&mut self, effects: &mut Effects) {
         if let EarState::Paused(pause) = &self.ear.state {
-            if pause.transcribe != NOBODY_ASKED {
-                effects.push(Effect::Cancel { work: pause.transcribe });
-            }
+            cancel_words(pause.transcribe, effects);
             if let Some(work) = pause.score_pending() {
                 effects.push(Effect::Cancel { work });
             }
@@ -94,10 +92,8 @@ impl Call {
     }
 
     fn pause_utterance(&mut self, began: CallTime, ended: CallTime, effects: &mut Effects) {
-        if let Probe::Asked { work, .. } = std::mem::take(&mut self.ear.probe)
-            && work != NOBODY_ASKED
-        {
-            effects.push(Effect::Cancel { work });
+        if let Probe::Asked { work, .. } = std::mem::take(&mut self.ear.probe) {
+            cancel_words(work, effects);
         }
         let transcribe = if self.waits_for_the_verdict() { NOBODY_ASKED } else { self.work() };
         if transcribe != NOBODY_ASKED {
@@ -226,9 +222,7 @@ impl Call {
             EarState::Paused(pause) => {
                 pause.verdict = pause.verdict.max(verdict);
                 if decides && pause.text.is_none() && !words.is_empty() {
-                    if pause.transcribe != NOBODY_ASKED {
-                        effects.push(Effect::Cancel { work: pause.transcribe });
-                    }
+                    cancel_words(pause.transcribe, effects);
                     pause.text = Some(Text { words, at: now });
                 } else if pause.text.is_some() {
                     self.consider_eager(effects);
@@ -347,9 +341,7 @@ impl Call {
                 if let Probe::Asked { work, since, length_ms, due } = self.ear.probe
                     && self.now >= due
                 {
-                    if work != NOBODY_ASKED {
-                        effects.push(Effect::Cancel { work });
-                    }
+                    cancel_words(work, effects);
                     // A click is over by now; whoever still makes a sound wants the floor.
                     let goes_on = self.now.since(until) <= PROBE_FRESH_MS;
                     self.probed((!goes_on).then_some(""), since, length_ms, effects);
@@ -462,5 +454,12 @@ impl Call {
             effects.push(Effect::Note(Note::LanguageSwitched { tag: tag.clone() }));
             effects.push(Effect::SetLanguage { tag });
         }
+    }
+}
+
+/// The words are no longer wanted, if they were asked for.
+fn cancel_words(work: WorkId, effects: &mut Effects) {
+    if work != NOBODY_ASKED {
+        effects.push(Effect::Cancel { work });
     }
 }

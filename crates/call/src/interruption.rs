@@ -58,7 +58,7 @@ impl Call {
     }
 
     /// Words over the agent that do not stop it: none, a listening noise, its own voice, or fewer than it takes.
-    pub(crate) fn is_no_interruption(&self, words: &str, effects: &mut Effects) -> bool {
+    fn is_no_interruption(&self, words: &str, effects: &mut Effects) -> bool {
         let words_min = usize::try_from(self.setup.agent.turn_taking.barge_in_words_min).unwrap_or(0);
         if words.is_empty() || is_backchannel(words) || words.split_whitespace().count() < words_min {
             return true;
@@ -70,7 +70,7 @@ impl Call {
         echo
     }
 
-    pub(crate) fn is_echo(&self, words: &str) -> bool {
+    fn is_echo(&self, words: &str) -> bool {
         if !self.setup.agent.turn_taking.echo_guard {
             return false;
         }
@@ -112,7 +112,7 @@ impl Call {
     }
 
     /// A noise for which the agent stopped turned out to be no turn: go on where it stopped.
-    pub(crate) fn resume(&mut self, rest: Vec<Rest>, effects: &mut Effects) {
+    fn resume(&mut self, rest: Vec<Rest>, effects: &mut Effects) {
         for part in rest {
             self.speak(&part.text, part.interruptible, effects);
         }
@@ -144,7 +144,7 @@ impl Call {
     }
 
     /// The agent had stopped for a noise while its answer was still being made: the rest is asked for again.
-    pub(crate) fn think_on(&mut self, effects: &mut Effects) {
+    fn think_on(&mut self, effects: &mut Effects) {
         if !std::mem::take(&mut self.interrupted_answer) || self.closing != Closing::Open || self.mind.is_busy() {
             return;
         }
