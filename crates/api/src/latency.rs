@@ -15,10 +15,14 @@ const LONGEST_US: u64 = 60_000_000;
 /// Significant digits: 1 % is closer than two measurements of the same thing are.
 const DIGITS: u8 = 2;
 
+/// The methods of a route, and how long each has taken of late.
+type Methods = HashMap<&'static str, Arc<Mutex<Windows>>>;
+
 /// How long requests took, by method and route.
 #[derive(Debug, Default)]
 pub struct Latencies {
-    routes: RwLock<HashMap<Route, Arc<Mutex<Windows>>>>,
+    /// By route, then by method: a request looks its route up without making a key.
+    routes: RwLock<HashMap<Arc<str>, Methods>>,
 }
 
 /// `GET`, `/api/agents/{id}`.
@@ -88,15 +92,18 @@ impl Latencies {
     }
 
     fn windows(&self, method: &'static str, route: &str, now: Instant) -> Option<Arc<Mutex<Windows>>> {
-        let key = (method, Arc::from(route));
-        if let Some(found) = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = routes.get(route).and_then(|methods| methods.get(method)) {
             return Some(found.clone());
         }
+        drop(routes);
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        if routes.len() >= ROUTES_MAX && !routes.contains_key(&key) {
+        let known = routes.get(route).is_some_and(|methods| methods.contains_key(method));
+        if !known && routes.values().map(HashMap::len).sum::<usize>() >= ROUTES_MAX {
             return None;
         }
-        Some(routes.entry(key).or_insert_with(|| Arc::new(Mutex::new(Windows::new(now)))).clone())
+        let methods = routes.entry(Arc::from(route)).or_default();
+        Some(methods.entry(method).or_insert_with(|| Arc::new(Mutex::new(Windows::new(now)))).clone())
     }
 
     /// The figures of every route that had requests lately, by route and method.
@@ -104,7 +111,10 @@ impl Latencies {
     pub fn report(&self, now: Instant) -> Vec<RouteLatency> {
         let routes: Vec<(Route, Arc<Mutex<Windows>>)> = {
             let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-            routes.iter().map(|(route, windows)| (route.clone(), windows.clone())).collect()
+            let each = |(route, methods): (&Arc<str>, &HashMap<&'static str, Arc<Mutex<Windows>>>)| {
+                methods.iter().map(|(method, windows)| ((*method, route.clone()), windows.clone())).collect::<Vec<_>>()
+            };
+            routes.iter().flat_map(each).collect()
         };
         let mut report: Vec<RouteLatency> = routes
             .into_iter()

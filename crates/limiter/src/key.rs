@@ -1,7 +1,7 @@
 //! What a count is kept under.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest as _, Sha256};
 
@@ -44,14 +44,26 @@ impl Hashed {
     }
 }
 
-/// The key of a client known only by its address: an IPv4 address, or the /64 network of an IPv6 address, since a single
+/// A client known only by its address: its IPv4 address, or the /64 network of its IPv6 address, since a single
 /// subscriber has at least that much and could use a fresh address for each request.
 #[must_use]
-pub fn client_key(address: IpAddr) -> String {
+pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// The same as the key of a count.
+#[must_use]
+pub fn client_key(address: IpAddr) -> String {
+    match client_network(address) {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => {
+            let [a, b, c, d, ..] = network.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }

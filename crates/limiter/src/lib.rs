@@ -18,7 +18,7 @@ mod shared;
 
 pub use gcra::Decision;
 pub use headers::{Field, fields};
-pub use key::client_key;
+pub use key::{client_key, client_network};
 pub use limiter::{Limiter, PROBE_PAUSE, REQUEST_DEADLINE, State};
 pub use local::{KEYS_MAX, LocalLimiter};
 pub use policy::{NAMES, POLICIES, Policies, Policy, PolicyError, QUOTA_MAX, WINDOW_MAX};

@@ -85,7 +85,7 @@ impl Limiter {
         if !own.allowed {
             return own;
         }
-        match link.charge(policy, key).await {
+        match Box::pin(link.charge(policy, key)).await {
             Ok(theirs) => {
                 self.local.settle(policy, key, now, &theirs);
                 if own.remaining < theirs.remaining { own } else { theirs }

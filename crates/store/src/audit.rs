@@ -1,7 +1,7 @@
 //! The audit log: who did what. Only ever added to; each tenant's events form a chain of hashes ([`Store::verify_audit`]).
 
 use crate::audit_chain::{self, PENDING_MAX, Pending, storable, storable_text};
-use crate::sql::{Row, Sql, sql, statements};
+use crate::sql::{Row, Sql, Statement, sql, statements};
 use crate::{AnyTx, Error, Page, PageRequest, Store, Tx, ids};
 use chrono::{DateTime, Utc};
 use model::TenantId;
@@ -26,10 +26,37 @@ macro_rules! filtered {
     };
 }
 
+macro_rules! listed {
+    () => {
+        concat!("select ", columns!(), " from audit_logs")
+    };
+}
+
+// The condition stated first has an index that begins with it, as in the lists of calls. $7 and $8 are the ends of the
+// time.
+macro_rules! of_list {
+    ($first:literal) => {
+        concat!(
+            " where tenant_id = $1",
+            $first,
+            " and (created_at, id) < ($8, $9) and created_at >= $7
+              and (kind = $2 or $2 is null) and (severity = $3 or $3 is null) and (actor = $4 or $4 is null)
+              and (object_kind = $5 or $5 is null) and (object_id = $6 or $6 is null)
+            order by created_at desc, id desc limit $10"
+        )
+    };
+}
+
 statements! {
-    LIST = "audit.list" ["select ", columns!(), " from audit_logs
-        where ", filtered!(), " and (created_at, id) < ($9, $10)
-        order by created_at desc, id desc limit $11"];
+    LIST = "audit.list" [listed!()] indexed_by "audit_logs_newest" [of_list!("")];
+    LIST_OBJECT = "audit.list_object" [listed!()] indexed_by "audit_logs_object" [of_list!(" and object_id = $6")];
+    LIST_ACTOR = "audit.list_actor" [listed!()] indexed_by "audit_logs_actor"
+        [of_list!(" and actor <> 'system' and actor = $4")];
+    LIST_SEVERITY = "audit.list_severity" [listed!()] indexed_by "audit_logs_severity"
+        [of_list!(" and severity <> 'info' and severity = $3")];
+    LIST_OBJECT_KIND = "audit.list_object_kind" [listed!()] indexed_by "audit_logs_object_kind"
+        [of_list!(" and object_kind <> 'call' and object_kind = $5")];
+    LIST_KIND = "audit.list_kind" [listed!()] indexed_by "audit_logs_kind" [of_list!(" and kind = $2")];
     EXPORT_BEFORE = "audit.export_before" ["select ", columns!(), " from audit_logs
         where ", filtered!(), " and chain_index is null and (created_at, id) > ($9, $10)
         order by created_at, id limit $11"];
@@ -162,10 +189,30 @@ pub async fn record(tx: &mut impl AnyTx, new: &NewAuditEvent<'_>, now: DateTime<
 /// # Errors
 /// When the database fails.
 pub async fn list(tx: &mut Tx, filter: &AuditFilter<'_>, page: PageRequest) -> Result<Page<AuditEvent>, Error> {
-    page.fetch(filter.bind(sql(&LIST), tx.tenant()), tx, event, |e| (e.created_at, e.id)).await
+    let list =
+        filter.bind(sql(filter.statement()), tx.tenant()).bind(filter.created_from.unwrap_or(DateTime::UNIX_EPOCH));
+    page.before(filter.created_before).fetch(list, tx, event, |e| (e.created_at, e.id)).await
 }
 
 impl AuditFilter<'_> {
+    /// The list that begins with the condition which few events meet. The other conditions are checked row by row.
+    fn statement(&self) -> &'static Statement {
+        if self.object_id.is_some() {
+            &LIST_OBJECT
+        } else if self.actor.is_some_and(|actor| actor != "system") {
+            &LIST_ACTOR
+        } else if self.severity.is_some_and(|severity| severity != Severity::Info) {
+            &LIST_SEVERITY
+        } else if self.kind.is_some() {
+            &LIST_KIND
+        } else if self.object_kind.is_some_and(|kind| kind != "call") {
+            &LIST_OBJECT_KIND
+        } else {
+            &LIST
+        }
+    }
+
+    /// The first six parameters.
     fn bind(&self, sql: Sql, tenant: TenantId) -> Sql {
         sql.bind(tenant)
             .bind(self.kind.map(AuditKind::as_str))
@@ -173,8 +220,10 @@ impl AuditFilter<'_> {
             .bind(self.actor)
             .bind(self.object_kind)
             .bind(self.object_id)
-            .bind(self.created_from)
-            .bind(self.created_before)
+    }
+
+    fn bind_export(&self, sql: Sql, tenant: TenantId) -> Sql {
+        self.bind(sql, tenant).bind(self.created_from).bind(self.created_before)
     }
 }
 
@@ -214,13 +263,13 @@ pub async fn export(tx: &mut Tx, filter: &AuditFilter<'_>, after: Option<ExportP
                 Some(Position::Before { at, id }) => (at, id),
                 Some(Position::Chain { .. }) | None => (DateTime::UNIX_EPOCH, Uuid::nil()),
             };
-            let before = filter.bind(sql(&EXPORT_BEFORE), tenant);
+            let before = filter.bind_export(sql(&EXPORT_BEFORE), tenant);
             events = before.bind(at).bind(id).bind(EXPORT_ROWS).all(tx, event).await?;
         }
     }
     let room = EXPORT_ROWS - i64::try_from(events.len()).map_err(Error::broken)?;
     if room > 0 {
-        let chained = filter.bind(sql(&EXPORT), tenant).bind(last_index).bind(room).all(tx, event).await?;
+        let chained = filter.bind_export(sql(&EXPORT), tenant).bind(last_index).bind(room).all(tx, event).await?;
         events.extend(chained);
     }
     let full = i64::try_from(events.len()).map_err(Error::broken)? >= EXPORT_ROWS;

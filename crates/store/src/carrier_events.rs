@@ -1,6 +1,11 @@
 //! What carriers report of calls. Reports come twice, late and out of order: each is taken once, by a unique rule of the
 //! database, and what a call has learned before is not unlearned.
 
+mod together;
+
+pub(crate) use together::ROW_STATEMENTS;
+pub use together::{Telling, Told, find_together, take_together};
+
 use crate::calls::{self, Call, CarrierWord, Reported};
 use crate::recordings::Recording;
 use crate::sql::{Row, sql, statements};
@@ -98,8 +103,7 @@ pub async fn take(tx: &mut Tx, call: CallId, event: &NewCarrierEvent<'_>, now: D
         Some(_) => calls::get(tx, call).await?.carrier_recording_url,
         None => None,
     };
-    let due_at = event.word.recording_due_at.map(|at| at.min(now + RECORDING_DUE_WITHIN));
-    let word = CarrierWord { recording_due_at: due_at, ..event.word };
+    let word = within_reason(&event.word, now);
     let reported = calls::carrier_reported(tx, call, &word, now).await?;
     let (Reported::Closed(said) | Reported::Noted(said)) = &reported;
     if word.recording_url.is_some() && may_have_recording(said) {
@@ -109,6 +113,12 @@ pub async fn take(tx: &mut Tx, call: CallId, event: &NewCarrierEvent<'_>, now: D
         Reported::Closed(_) => Taken::Closed,
         Reported::Noted(_) => Taken::Noted,
     })
+}
+
+/// The carrier's word, with a time for its recording that can be.
+fn within_reason<'a>(word: &CarrierWord<'a>, now: DateTime<Utc>) -> CarrierWord<'a> {
+    let due_at = word.recording_due_at.map(|at| at.min(now + RECORDING_DUE_WITHIN));
+    CarrierWord { recording_due_at: due_at, ..*word }
 }
 
 /// A call that ended without media was not recorded, whatever a carrier puts into the field.

@@ -70,6 +70,7 @@ const MIGRATIONS: &[Migration] = migrations![
     10 "0010_carriers" [both postgres];
     11 "0011_knowledge" [both sqlite postgres];
     12 "0012_call_records" [both];
+    15 "0015_large_tables" [both];
 ];
 
 /// Held by PostgreSQL until the end of the step's transaction. The number is `caly` in ASCII.

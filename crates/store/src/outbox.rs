@@ -72,12 +72,15 @@ pub async fn push_if_wanted(
     data: serde_json::Map<String, serde_json::Value>,
     now: DateTime<Utc>,
 ) -> Result<Option<Uuid>, Error> {
-    let listening = webhook_endpoints::listening(tx).await?;
-    if listening.iter().any(|endpoint| endpoint.wants(kind)) {
-        push(tx, kind.as_str(), data, now).await.map(Some)
-    } else {
-        Ok(None)
-    }
+    if is_wanted(tx, kind).await? { push(tx, kind.as_str(), data, now).await.map(Some) } else { Ok(None) }
+}
+
+/// Whether the tenant has an endpoint that gets events of this kind.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_wanted(tx: &mut Tx, kind: EventKind) -> Result<bool, Error> {
+    Ok(webhook_endpoints::listening(tx).await?.iter().any(|endpoint| endpoint.wants(kind)))
 }
 
 /// Takes the oldest messages, in order. They count as taken when this transaction commits: enqueue the jobs that carry

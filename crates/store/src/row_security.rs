@@ -6,7 +6,7 @@ use crate::error::Meaning;
 use crate::tx::Connection;
 use crate::{Error, MigrateError, Store};
 use model::TenantId;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 /// In whose hand a statement runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,17 @@ impl Identity {
             Self::Tenant(tenant) => (TENANT, tenant.to_string()),
             Self::Keeper => (KEEPER, String::new()),
         }
+    }
+
+    /// The beginning of a transaction in this hand. Nothing of it comes from outside: a tenant is its digits.
+    pub(crate) fn after(self, begin: &'static str) -> AssertSqlSafe<String> {
+        let (role, tenant) = self.settings();
+        AssertSqlSafe(match self {
+            Self::Login => begin.to_owned(),
+            Self::Tenant(_) | Self::System | Self::Keeper => {
+                format!("{begin}; set local role {role}; set local caly.tenant = '{tenant}'")
+            }
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::error::{Cause, Meaning};
 use crate::tx::{AnyTx, Connection, Entered, Raw};
 use crate::{Dialect, Error};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
@@ -38,18 +38,109 @@ impl Statement {
 /// Declares the statements of a noun: `NAME = "noun.verb" ["text", …];`. The text begins with a comment that names it,
 /// which shows in `pg_stat_activity`. `skip_locked ["rest"]` stands after a subquery that picks rows to work on: on
 /// PostgreSQL rows that another transaction has picked are passed over; SQLite has one writer at a time.
+/// `indexed_by "index" ["rest"]` stands after the name of a table: SQLite, which knows nothing of what is in it, reads that
+/// index; PostgreSQL has counted and finds out by itself.
 macro_rules! statements {
-    ($($const:ident = $name:literal [$($text:tt)*] $(skip_locked [$($rest:tt)*])?;)*) => {
+    ($($const:ident = $name:literal [$($text:tt)*]
+        $(skip_locked [$($rest:tt)*])? $(indexed_by $index:literal [$($read:tt)*])?;)*) => {
         $(const $const: $crate::sql::Statement = $crate::sql::Statement::new(
             $name,
-            concat!("-- ", $name, "\n", $($text)* $(, $($rest)*)?),
-            concat!("-- ", $name, "\n", $($text)* $(, " for update skip locked ", $($rest)*)?),
+            concat!("-- ", $name, "\n", $($text)* $(, $($rest)*)? $(, " indexed by ", $index, $($read)*)?),
+            concat!("-- ", $name, "\n", $($text)* $(, " for update skip locked ", $($rest)*)? $(, $($read)*)?),
         );)*
         /// Every statement of this noun.
         pub(crate) const STATEMENTS: &[&$crate::sql::Statement] = &[$(&$const),*];
     };
 }
 pub(crate) use statements;
+
+/// Declares statements that take many rows as one parameter, a JSON array of objects ([`rows`]): `NAME = "noun.verb"
+/// ["text before", …] $2 (column kind, …) ["text after", …];`. Between the two texts the rows stand as the table `r` with
+/// these columns. Reading JSON is another thing in each database; the rest of the text is the same.
+macro_rules! row_statements {
+    ($($const:ident = $name:literal [$($before:tt)*] $param:literal ($first:ident $first_kind:ident
+        $(, $column:ident $kind:ident)*) [$($after:tt)*];)*) => {
+        $(const $const: $crate::sql::Statement = $crate::sql::Statement::new(
+            $name,
+            concat!(
+                "-- ", $name, "\n", $($before)*, " (select ", $crate::sql::sqlite_cell!($first $first_kind),
+                $(", ", $crate::sql::sqlite_cell!($column $kind),)* " from json_each(", $param, ")) as r ", $($after)*
+            ),
+            concat!(
+                "-- ", $name, "\n", $($before)*, " jsonb_to_recordset(", $param, "::text::jsonb) as r(",
+                $crate::sql::postgres_cell!($first $first_kind), $(", ", $crate::sql::postgres_cell!($column $kind),)*
+                ") ", $($after)*
+            ),
+        );)*
+        /// Those that take many rows: they differ between the databases.
+        pub(crate) const ROW_STATEMENTS: &[&$crate::sql::Statement] = &[$(&$const),*];
+    };
+}
+pub(crate) use row_statements;
+
+/// A column of [`row_statements!`], as SQLite keeps it: see [`sqlite_time`] and the types of `migrations/`.
+macro_rules! sqlite_cell {
+    ($column:ident uuid) => {
+        concat!("unhex(value ->> '", stringify!($column), "') as ", stringify!($column))
+    };
+    ($column:ident bytea) => {
+        concat!("unhex(substr(value ->> '", stringify!($column), "', 3)) as ", stringify!($column))
+    };
+    ($column:ident jsonb) => {
+        concat!("value -> '", stringify!($column), "' as ", stringify!($column))
+    };
+    ($column:ident $other:ident) => {
+        concat!("value ->> '", stringify!($column), "' as ", stringify!($column))
+    };
+}
+pub(crate) use sqlite_cell;
+
+macro_rules! postgres_cell {
+    ($column:ident $kind:ident) => {
+        concat!(stringify!($column), " ", stringify!($kind))
+    };
+}
+pub(crate) use postgres_cell;
+
+/// Rows as the one parameter of a statement of [`row_statements!`].
+pub(crate) fn rows<T: serde::Serialize>(rows: &[T]) -> Result<String, Error> {
+    serde_json::to_string(rows).map_err(Error::broken)
+}
+
+/// For a column `uuid`: 32 digits, which both databases read.
+pub(crate) struct Id(pub(crate) Uuid);
+
+/// For a column `bytea`, in the form that PostgreSQL reads.
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
+
+/// For a column `timestamptz`.
+pub(crate) struct At(pub(crate) DateTime<Utc>);
+
+impl serde::Serialize for Id {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut digits = [0; uuid::fmt::Simple::LENGTH];
+        serializer.serialize_str(self.0.simple().encode_lower(&mut digits))
+    }
+}
+
+impl serde::Serialize for Bytes<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+        let mut text = String::with_capacity(2 + 2 * self.0.len());
+        text.push_str("\\x");
+        for byte in self.0 {
+            text.push(DIGITS[usize::from(byte >> 4)]);
+            text.push(DIGITS[usize::from(byte & 0xf)]);
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl serde::Serialize for At {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&sqlite_time(self.0))
+    }
+}
 
 /// A bound value. Nulls keep their type: PostgreSQL wants to know it.
 pub(crate) enum Value {
@@ -113,9 +204,36 @@ values! {
     model::TurnRole => Text, |v: model::TurnRole| v.as_str().to_owned();
 }
 
-/// SQLite compares times as text: all of one width, to the microsecond that PostgreSQL keeps.
+/// SQLite compares times as text: all of one width, to the microsecond that PostgreSQL keeps:
+/// `2026-11-22T03:04:05.000006+00:00`.
 fn sqlite_time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+    let Ok(year @ 0..=9_999) = u32::try_from(at.year()) else {
+        return at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
+    };
+    // A leap second is second 59 with more than a second's worth of nanoseconds; written as 60, as chrono does.
+    let (second, us) = match at.nanosecond() / 1_000 {
+        us @ 1_000_000.. => (at.second() + 1, us - 1_000_000),
+        us => (at.second(), us),
+    };
+    let parts = [
+        ("", year, 4),
+        ("-", at.month(), 2),
+        ("-", at.day(), 2),
+        ("T", at.hour(), 2),
+        (":", at.minute(), 2),
+        (":", second, 2),
+        (".", us, 6),
+    ];
+    let mut text = String::with_capacity(32);
+    for (before, number, digits) in parts {
+        text.push_str(before);
+        for place in (0..digits).rev() {
+            let digit = number / 10_u32.pow(place) % 10;
+            text.push(char::from_digit(digit, 10).unwrap_or('0'));
+        }
+    }
+    text.push_str("+00:00");
+    text
 }
 
 macro_rules! bind_all {
@@ -337,4 +455,41 @@ fn from_json<T: serde::de::DeserializeOwned>(value: serde_json::Value, column: &
 
 fn unreadable(column: &str) -> Error {
     Error::Broken(Cause::new(format!("column {column} holds a value that this version cannot read")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_before() {
+        for text in [
+            "2026-11-22T03:04:05.000006+00:00",
+            "1970-01-01T00:00:00+00:00",
+            "0000-12-31T23:59:59.999999999+00:00",
+            "9999-12-31T23:59:59.1+00:00",
+            "2016-12-31T23:59:60.25+00:00",
+        ] {
+            let at: DateTime<Utc> = text.parse().expect("a time");
+            assert_eq!(sqlite_time(at), at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string(), "{text}");
+        }
+        for at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+            assert_eq!(sqlite_time(at), at.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string());
+        }
+    }
+
+    #[test]
+    fn rows_are_written_so_that_both_databases_read_them() {
+        #[derive(serde::Serialize)]
+        struct Row {
+            id: Id,
+            key: Bytes<'static>,
+            at: At,
+        }
+        let at = DateTime::from_timestamp(1_800_000_000, 5_999).expect("a time");
+        let row = Row { id: Id(Uuid::from_u128(0xab)), key: Bytes(&[0x0f, 0xf0]), at: At(at) };
+        let expected = "[{\"id\":\"000000000000000000000000000000ab\",\"key\":\"\\\\x0ff0\",\
+             \"at\":\"2027-01-15T08:00:00.000005+00:00\"}]";
+        assert_eq!(rows(&[row]).expect("JSON"), expected);
+    }
 }

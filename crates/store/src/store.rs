@@ -150,7 +150,7 @@ impl Store {
         E: From<Error>,
     {
         let began = Instant::now();
-        let mut tx = SystemTx::new(self.begin(mode, name).await?);
+        let mut tx = SystemTx::new(self.begin(mode, Identity::System, name).await?);
         let outcome = work(&mut tx).await;
         let outcome = tx.into_raw().end(outcome).await;
         report(name, began, outcome.is_ok());
@@ -163,35 +163,39 @@ impl Store {
         E: From<Error>,
     {
         let began = Instant::now();
-        let mut tx = Tx::new(self.begin(mode, name).await?, tenant);
+        let mut tx = Tx::new(self.begin(mode, Identity::Tenant(tenant), name).await?, tenant);
         let outcome = work(&mut tx).await;
         let outcome = tx.into_raw().end(outcome).await;
         report(name, began, outcome.is_ok());
         outcome
     }
 
-    async fn begin(&self, mode: Mode, name: &'static str) -> Result<Raw, Error> {
+    /// Begins in the hand of whoever the first statements belong to: on PostgreSQL that goes with the beginning, and costs
+    /// no way to the server of its own.
+    async fn begin(&self, mode: Mode, identity: Identity, name: &'static str) -> Result<Raw, Error> {
         let begun = match (&self.pools, mode) {
             (Pools::Sqlite { readers, .. }, Mode::Read) => readers.begin().await.map(Connection::Sqlite),
             (Pools::Sqlite { writer, .. }, Mode::Write) => {
                 writer.begin_with(SQLITE_BEGIN_WRITE).await.map(Connection::Sqlite)
             }
-            (Pools::Postgres(pool), Mode::Read) => pool.begin_with(POSTGRES_BEGIN_READ).await.map(Connection::Postgres),
+            (Pools::Postgres(pool), Mode::Read) => {
+                pool.begin_with(identity.after(POSTGRES_BEGIN_READ)).await.map(Connection::Postgres)
+            }
             (Pools::Postgres(pool), Mode::Write) => {
-                pool.begin_with(POSTGRES_BEGIN_WRITE).await.map(Connection::Postgres)
+                pool.begin_with(identity.after(POSTGRES_BEGIN_WRITE)).await.map(Connection::Postgres)
             }
         };
         begun
-            .map(|connection| Raw::new(connection, name, self.slow_query, Arc::clone(&self.vault)))
+            .map(|connection| Raw::new(connection, identity, name, self.slow_query, Arc::clone(&self.vault)))
             .map_err(|error| Error::from_driver(&error, name, Meaning::default()))
     }
 
     pub(crate) async fn begin_read(&self, name: &'static str) -> Result<Raw, Error> {
-        self.begin(Mode::Read, name).await
+        self.begin(Mode::Read, Identity::Login, name).await
     }
 
     pub(crate) async fn begin_write(&self, name: &'static str) -> Result<Raw, Error> {
-        self.begin(Mode::Write, name).await
+        self.begin(Mode::Write, Identity::Login, name).await
     }
 
     /// Asks the database for a sign of life. The caller sets the time limit.
@@ -199,7 +203,7 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub async fn ping(&self) -> Result<(), Error> {
-        let mut raw = self.begin(Mode::Read, "store.ping").await?;
+        let mut raw = self.begin(Mode::Read, Identity::Login, "store.ping").await?;
         let outcome = raw.acting(Identity::Login).ping().await;
         raw.end(outcome).await
     }
@@ -209,7 +213,7 @@ impl Store {
     /// # Errors
     /// [`Error::Broken`] naming the first statement that the database does not understand.
     pub async fn check_statements(&self) -> Result<usize, Error> {
-        let mut raw = self.begin(Mode::Read, "store.check_statements").await?;
+        let mut raw = self.begin(Mode::Read, Identity::Login, "store.check_statements").await?;
         if let Connection::Sqlite(c) = &mut raw.connection {
             // Preparing alone would trust the schema that this connection read earlier.
             sqlx::raw_sql("select count(*) from sqlite_schema")
@@ -224,6 +228,13 @@ impl Store {
         }
         raw.rollback().await;
         Ok(count)
+    }
+
+    /// Every statement by name, with the text that this database is given: for whoever wants to see how it is carried out.
+    #[doc(hidden)]
+    pub fn statement_texts(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let dialect = self.dialect();
+        crate::statements::all().map(move |statement| (statement.name, statement.text(dialect)))
     }
 
     /// Which database it is.

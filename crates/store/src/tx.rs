@@ -38,13 +38,15 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// Of a connection that acts as `identity` already.
     pub(crate) const fn new(
         connection: Connection,
+        identity: Identity,
         name: &'static str,
         slow_query: Duration,
         vault: Arc<Vault>,
     ) -> Self {
-        let (wanted, actual) = (Identity::Login, Some(Identity::Login));
+        let (wanted, actual) = (identity, Some(identity));
         Self { connection, name, slow_query, intact: true, wanted, actual, vault, audit: Vec::new() }
     }
 

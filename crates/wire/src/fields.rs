@@ -14,6 +14,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const FIELDS_MAX: usize = 256;
 /// Longest boundary of multipart bodies that is guessed from their first line (RFC 2046 §5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
+/// Names up to this length are looked up without a copy; carriers' own are shorter.
+const LEVEL_BYTES: usize = 64;
 /// Deepest nesting of JSON that becomes fields (`Legs[0][OnCallDuration]`).
 const DEPTH_MAX: usize = 3;
 
@@ -239,14 +241,14 @@ impl Fields {
     /// The value of a field, trimmed; `None` when missing, blank or the word `null`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.by_name.get(&level(name)).map(|(_, value)| value.trim()).filter(|value| !blank(value))
+        self.entry(name).map(|(_, value)| value.trim()).filter(|value| !blank(value))
     }
 
     /// The first of `names` that has a value: its name as sent, and the value.
     #[must_use]
     pub fn first(&self, names: &[&str]) -> Option<(&str, &str)> {
         names.iter().find_map(|name| {
-            let (sent, _) = self.by_name.get(&level(name))?;
+            let (sent, _) = self.entry(name)?;
             Some((sent.as_str(), self.get(name)?))
         })
     }
@@ -284,6 +286,26 @@ impl Fields {
         } else {
             Spelling::Snake
         }
+    }
+
+    fn entry(&self, name: &str) -> Option<&(String, String)> {
+        // Most names are asked for and not there: no text is made for them.
+        let mut bytes = [0; LEVEL_BYTES];
+        let mut len = 0;
+        for byte in name.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' ')) {
+            match bytes.get_mut(len) {
+                Some(place) if byte.is_ascii() => *place = byte.to_ascii_lowercase(),
+                Some(_) | None => return self.by_name.get(&level(name)),
+            }
+            len += 1;
+        }
+        self.by_name.get(std::str::from_utf8(bytes.get(..len)?).ok()?)
+    }
+
+    /// Whether there is a field whose levelled name begins so.
+    pub(crate) fn has_any_under(&self, levelled: &str) -> bool {
+        let from = (std::ops::Bound::Included(levelled), std::ops::Bound::Unbounded);
+        self.by_name.range::<str, _>(from).next().is_some_and(|(name, _)| name.starts_with(levelled))
     }
 
     /// No field at all.

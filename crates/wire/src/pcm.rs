@@ -81,26 +81,41 @@ pub fn decode(payload_base64: &str, encoding: Encoding, pcm: &mut Vec<i16>) -> R
 
 /// Appends the base64 of `pcm`, coded as `encoding` says and followed by `padding_bytes` of silence, to `out`.
 pub fn encode_into(pcm: &[i16], encoding: Encoding, padding_bytes: usize, out: &mut String) {
-    let silence = std::iter::repeat_n(encoding.silence(), padding_bytes);
-    match encoding {
-        Encoding::Pcm16 => push_base64(pcm.iter().flat_map(|sample| sample.to_le_bytes()).chain(silence), out),
-        Encoding::Mulaw => push_base64(pcm.iter().map(|sample| audio::g711::mulaw_encode(*sample)).chain(silence), out),
-    }
-}
-
-/// Block by block, each a multiple of 3 bytes: only the last one is padded.
-fn push_base64(bytes: impl Iterator<Item = u8>, out: &mut String) {
+    // Block by block, each a multiple of 3 bytes: only the last one is padded in base64.
     let mut block = [0_u8; BLOCK_BYTES];
     let mut filled = 0;
-    for byte in bytes {
-        block[filled] = byte;
-        filled += 1;
-        if filled == BLOCK_BYTES {
-            STANDARD.encode_string(block, out);
-            filled = 0;
+    for samples in pcm.chunks(BLOCK_BYTES / encoding.sample_bytes()) {
+        match encoding {
+            Encoding::Pcm16 => {
+                for (pair, sample) in block.as_chunks_mut::<2>().0.iter_mut().zip(samples) {
+                    *pair = sample.to_le_bytes();
+                }
+            }
+            Encoding::Mulaw => {
+                for (byte, sample) in block.iter_mut().zip(samples) {
+                    *byte = audio::g711::mulaw_encode(*sample);
+                }
+            }
         }
+        filled = push_full(&block, samples.len() * encoding.sample_bytes(), out);
+    }
+    let mut silence = padding_bytes;
+    while silence > 0 {
+        let more = silence.min(BLOCK_BYTES - filled);
+        block[filled..filled + more].fill(encoding.silence());
+        filled = push_full(&block, filled + more, out);
+        silence -= more;
     }
     STANDARD.encode_string(&block[..filled], out);
+}
+
+/// Appends a block that is full; gives how much of one that is not is still to be appended.
+fn push_full(block: &[u8; BLOCK_BYTES], filled: usize, out: &mut String) -> usize {
+    if filled < BLOCK_BYTES {
+        return filled;
+    }
+    STANDARD.encode_string(block, out);
+    0
 }
 
 #[cfg(test)]

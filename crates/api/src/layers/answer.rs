@@ -4,13 +4,10 @@ use super::{Edge, Notes, RequestId};
 use crate::origin::Client;
 use crate::problem::IsProblem;
 use crate::{Code, Problem};
-use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use limiter::{Decision, Policy};
-use std::sync::Arc;
 
 /// A year, and every host below ours.
 const TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
@@ -44,69 +41,75 @@ const FIXED: [(HeaderName, HeaderValue); 7] = [
 ];
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-pub(super) async fn security_headers(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let pages = path == "/docs" || path.starts_with("/docs/");
-    // The description is the same for everybody, like its pages.
-    let open = pages || path == "/openapi.json";
-    let sound = path.starts_with("/api/recordings/audio/");
-    let secure = request.extensions().get::<Client>().is_some_and(|client| client.secure);
-    let mut response = next.run(request).await;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // A socket is no page.
-        return response;
+/// Headers that an answer has, at most: what is there already, and those of this file.
+const HEADERS: usize = 24;
+
+/// Which of these headers an answer gets.
+pub(super) struct Security {
+    policy: HeaderValue,
+    transport: bool,
+    sound: bool,
+    /// The description is the same for everybody, like its pages.
+    open: bool,
+}
+
+impl Security {
+    pub(super) fn of(edge: &Edge, path: &str, client: Option<Client>) -> Self {
+        let pages = path == "/docs" || path.starts_with("/docs/");
+        let sound = path.starts_with("/api/recordings/audio/");
+        let policy = if pages {
+            PAGES_POLICY
+        } else if sound {
+            SOUND_POLICY
+        } else {
+            DATA_POLICY
+        };
+        let transport = edge.app.edge.production || client.is_some_and(|client| client.secure);
+        Self { policy, transport, sound, open: pages || path == "/openapi.json" }
     }
-    let headers = response.headers_mut();
-    if secure || edge.app.edge.production {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT);
+
+    pub(super) fn put(self, response: &mut Response) {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // A socket is no page.
+            return;
+        }
+        let headers = response.headers_mut();
+        headers.reserve(HEADERS);
+        if self.transport {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT);
+        }
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.policy);
+        for (name, value) in FIXED {
+            headers.insert(name, value);
+        }
+        if self.sound {
+            headers.insert(HeaderName::from_static("cross-origin-resource-policy"), ANY_PAGE);
+        }
+        if !self.open && !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, NO_STORE);
+        }
     }
-    let policy = if pages {
-        PAGES_POLICY
-    } else if sound {
-        SOUND_POLICY
-    } else {
-        DATA_POLICY
-    };
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    for (name, value) in FIXED {
-        headers.insert(name, value);
-    }
-    if sound {
-        headers.insert(HeaderName::from_static("cross-origin-resource-policy"), ANY_PAGE);
-    }
-    if !open && !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
-    }
-    response
 }
 
 /// What is left of every limit that the request was counted to.
-pub(super) async fn limit_fields(request: Request, next: Next) -> Response {
-    let notes = request.extensions().get::<Notes>().cloned();
-    let mut response = next.run(request).await;
-    let charges = notes.map(|notes| notes.charges()).unwrap_or_default();
+pub(super) fn limit_fields(notes: &Notes, response: &mut Response) {
+    let charges = notes.charges();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS || charges.is_empty() {
-        return response;
+        return;
     }
     let charges: Vec<(&Policy, Decision)> = charges.iter().map(|(policy, decision)| (policy, *decision)).collect();
     for (name, value) in limiter::fields(&charges) {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
             response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
-    response
 }
 
 /// Errors of the framework itself (a body too large, a bad path) become problems, too; ours get the request's id.
-pub(super) async fn problems(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned();
-    let response = next.run(request).await;
+pub(super) fn problems(edge: &Edge, id: &RequestId, response: Response) -> Response {
     let Some(problem) = problem_of(&response) else { return response };
-    let mut problem = if edge.app.edge.production { problem.without_causes() } else { problem };
-    if let Some(id) = id {
-        problem = problem.in_request(&id.0);
-    }
-    let mut answer = problem.render();
+    let problem = if edge.app.edge.production { problem.without_causes() } else { problem };
+    let mut answer = problem.in_request(&id.0).render();
     keep(response.headers(), answer.headers_mut());
     answer
 }

@@ -4,9 +4,8 @@
 use super::{Edge, Notes, RequestId};
 use crate::origin::Client;
 use crate::server::Peer;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -20,25 +19,30 @@ const REQUEST_ID_CHARS_MAX: usize = 64;
 /// Entries of `X-Forwarded-For` that are looked at, from the right: more proxies stand in no row.
 const HOPS_MAX: usize = 16;
 
-pub(super) async fn arrive(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+/// What is found out on the way in; the request carries all of it, and the edge.
+pub(super) fn arrive(edge: &Arc<Edge>, request: &mut Request) -> (RequestId, Notes, Option<Client>) {
     let proxies = &edge.app.edge.trusted_proxies;
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
     let by_proxy = peer.is_some_and(|ip| trusted(proxies, ip));
     let id = RequestId(given_id(request.headers()).filter(|_| by_proxy).unwrap_or_else(new_request_id));
     // A test may hand in a request without a connection; then there is no address.
     let client = peer.map(|peer| if by_proxy { forwarded(request.headers(), peer, proxies) } else { direct(peer) });
+    let notes = Notes::new(by_proxy);
     let extensions = request.extensions_mut();
     extensions.insert(id.clone());
-    extensions.insert(Notes::new(by_proxy));
-    extensions.insert(edge);
+    extensions.insert(notes.clone());
+    extensions.insert(Arc::clone(edge));
     if let Some(client) = client {
         extensions.insert(client);
     }
-    let mut response = next.run(request).await;
+    (id, notes, client)
+}
+
+/// Every answer names its request.
+pub(super) fn name(id: &RequestId, response: &mut Response) {
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    response
 }
 
 fn trusted(proxies: &[IpNet], ip: IpAddr) -> bool {
@@ -90,11 +94,16 @@ fn given_id(headers: &HeaderMap) -> Option<Arc<str>> {
 
 /// 128 bits of randomness as 32 hexadecimal digits.
 fn new_request_id() -> Arc<str> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut bytes = [0u8; 16];
     if getrandom::fill(&mut bytes).is_err() {
         return "unknown".into();
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    let mut id = [0u8; 32];
+    for (byte, pair) in bytes.iter().zip(id.as_chunks_mut::<2>().0) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]];
+    }
+    std::str::from_utf8(&id).unwrap_or("unknown").into()
 }
 
 #[cfg(test)]

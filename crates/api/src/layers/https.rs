@@ -4,26 +4,24 @@
 use super::Edge;
 use crate::origin::Client;
 use crate::{Code, Problem};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::sync::Arc;
 
 /// Served over plain http, too. Probes come from inside, past the proxy. Carriers are let in by signatures and one-time
 /// tokens, they come by the address that they were given, and a call that is refused here is a caller who hears nothing.
 const EXEMPT: [&str; 3] = ["/health", "/webhooks", "/media"];
 
-pub(super) async fn require(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let secure = request.extensions().get::<Client>().is_some_and(|client| client.secure);
+/// What is answered instead, if the request is not to go on.
+pub(super) fn instead_of(edge: &Edge, request: &Request, client: Option<Client>) -> Option<Response> {
     let settings = &edge.app.edge;
-    if !settings.production || secure {
-        return next.run(request).await;
+    if !settings.production || client.is_some_and(|client| client.secure) {
+        return None;
     }
     match instead(request.method(), request.uri(), settings.public_url.as_deref()) {
-        Instead::Nothing => next.run(request).await,
-        Instead::Redirect(to) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, to)]).into_response(),
-        Instead::Refuse => Problem::new(Code::HttpsRequired, "use https").into_response(),
+        Instead::Nothing => None,
+        Instead::Redirect(to) => Some((StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, to)]).into_response()),
+        Instead::Refuse => Some(Problem::new(Code::HttpsRequired, "use https").into_response()),
     }
 }
 

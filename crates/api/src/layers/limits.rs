@@ -7,11 +7,9 @@ use super::{Edge, Notes};
 use crate::caller::{self, Identity};
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use limiter::Policy;
 use model::AuditKind;
 use serde_json::{Map, Value};
@@ -83,21 +81,20 @@ pub(super) fn actor(identity: Option<&Identity>) -> String {
 }
 
 /// Counts the request, and lets it in as whom it is.
-pub(super) async fn admit(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let admitted = match Area::of(parts.uri.path()) {
-        Area::Api => known(&edge, &mut parts).await,
+///
+/// # Errors
+/// 401 for credentials that are none; 429.
+pub(super) async fn admit(edge: &Arc<Edge>, parts: &mut Parts) -> Result<(), Problem> {
+    match Area::of(parts.uri.path()) {
+        // Its future is large, and not everybody's: it holds a transaction.
+        Area::Api => Box::pin(known(edge, parts)).await,
         Area::Webhooks => {
-            let limits = Limits::of(edge.clone(), &parts, None);
+            let limits = Limits::of(edge.clone(), parts, None);
             limits.charge(&edge.app.policies.webhooks, &limits.origin.address()).await
         }
         Area::Open if parts.method.is_safe() => Ok(()),
         // Nothing here takes a body: whoever sends one is counted like any stranger.
-        Area::Open => unknown(&edge, &parts).await,
-    };
-    match admitted {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => problem.into_response(),
+        Area::Open => unknown(edge, parts).await,
     }
 }
 

@@ -3,11 +3,9 @@
 
 use super::{Edge, Notes, RequestId};
 use axum::body::HttpBody;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
 use axum::response::Response;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,45 +14,52 @@ const SLOW: Duration = Duration::from_millis(1_000);
 /// What the log and the figures call a request that no route takes.
 const NO_ROUTE: &str = "-";
 
-pub(super) async fn line(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let method = name(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let id = request.extensions().get::<RequestId>().cloned();
-    let notes = request.extensions().get::<Notes>().cloned();
-    // Until the answer's head is there: how long its body takes depends on the client.
-    let response = next.run(request).await;
-    let ended = Instant::now();
-    let elapsed = ended.duration_since(began);
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    edge.app.latencies.record(method, route, elapsed, ended.into_std());
-    let id = id.as_ref().map_or("-", |id| &*id.0);
-    let tenant = notes.and_then(|notes| notes.tenant()).map(tracing::field::display);
-    let status = response.status().as_u16();
-    // Unknown for what is streamed.
-    let bytes = response.body().size_hint().exact();
-    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    macro_rules! line {
-        ($level:ident, $slow:literal) => {
-            tracing::$level!(
-                request.id = id,
-                http.method = method,
-                http.route = route,
-                http.status = status,
-                http.response_bytes = bytes,
-                duration_ms,
-                tenant,
-                slow = $slow,
-                "request"
-            )
-        };
+/// The line of a request that is under way.
+pub(super) struct Line {
+    began: Instant,
+    method: &'static str,
+    route: Option<MatchedPath>,
+}
+
+impl Line {
+    /// A request has come.
+    pub(super) fn begin(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        Self { began: Instant::now(), method: name(request.method()), route }
     }
-    if elapsed > SLOW {
-        line!(warn, true);
-    } else {
-        line!(info, false);
+
+    /// Its answer's head is there: how long its body takes depends on the client.
+    pub(super) fn end(self, edge: &Edge, id: &RequestId, notes: &Notes, response: &Response) {
+        let ended = Instant::now();
+        let elapsed = ended.duration_since(self.began);
+        let (method, route) = (self.method, self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str));
+        edge.app.latencies.record(method, route, elapsed, ended.into_std());
+        let tenant = notes.tenant().map(tracing::field::display);
+        let status = response.status().as_u16();
+        // Unknown for what is streamed.
+        let bytes = response.body().size_hint().exact();
+        let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        macro_rules! line {
+            ($level:ident, $slow:literal) => {
+                tracing::$level!(
+                    request.id = &*id.0,
+                    http.method = method,
+                    http.route = route,
+                    http.status = status,
+                    http.response_bytes = bytes,
+                    duration_ms,
+                    tenant,
+                    slow = $slow,
+                    "request"
+                )
+            };
+        }
+        if elapsed > SLOW {
+            line!(warn, true);
+        } else {
+            line!(info, false);
+        }
     }
-    response
 }
 
 /// A method of HTTP's own, or that it is another: a client may invent names, and long ones.

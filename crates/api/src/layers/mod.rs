@@ -1,4 +1,4 @@
-//! What every request passes, outermost first; see [`around`]. Connection limits and the time limit of headers come
+//! What every request passes, outermost first; see [`pass`]. Connection limits and the time limit of headers come
 //! before all of it, in [`crate::server`].
 
 mod access;
@@ -14,16 +14,19 @@ mod on_record;
 pub(crate) use limits::Limits;
 
 use crate::App;
+use crate::origin::Client;
+use crate::webhooks::Reports;
 use access::AccessTable;
 use anomalies::Anomalies;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use guards::Room;
 use limiter::{Decision, Policy};
 use model::TenantId;
 use on_record::{OnRecord, Seldom};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// Largest body of a request, unless a route takes less. The largest known one is an agent with its flow, some 100 kB.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -38,10 +41,13 @@ pub(crate) struct RequestId(pub(crate) Arc<str>);
 pub(crate) struct Edge {
     pub(crate) app: Arc<App>,
     pub(crate) anomalies: Anomalies,
+    /// Where carriers' reports gather.
+    pub(crate) reports: Reports,
     access: AccessTable,
     on_record: OnRecord,
     /// Which refusals are on record already.
     refusals: Seldom,
+    room: Room,
 }
 
 /// What is found out about a request on its way in, for the layers that see its answer. It stands beside the request,
@@ -83,44 +89,76 @@ impl Notes {
     }
 
     fn charges(&self) -> Vec<(Policy, Decision)> {
-        self.0.charges.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        std::mem::take(&mut *self.0.charges.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Puts the layers around all routes. In the list a request goes from the bottom to the top, its answer from the top to
-/// the bottom.
+/// Puts the layers around all routes. They are one service, and their order is the order in [`pass`] and [`guarded`]: a
+/// service each would have every request clone all that are below it, once for each above.
 pub(crate) fn around(routes: Router, app: Arc<App>) -> Router {
     let description = crate::description();
     let edge = Arc::new(Edge {
         access: AccessTable::read(&description, app.edge.production),
         anomalies: Anomalies::default(),
+        reports: Reports::default(),
         on_record: OnRecord::new(app.clone()),
         refusals: Seldom::default(),
+        room: Room::default(),
         app,
     });
-    routes
-        // 13. Anomaly watch: looks, counts, tells; refuses nothing.
-        .layer(from_fn_with_state(edge.clone(), anomalies::watch))
-        // 12. Who asks, and how often: 401, 429.
-        .layer(from_fn_with_state(edge.clone(), limits::admit))
-        // 11. Body limit: 413 as soon as a handler reads too much.
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        // 10. Load shed: beyond the limit of requests at once, 503 at once.
-        .layer(from_fn_with_state(Arc::new(guards::Room::default()), guards::shed))
+    routes.layer(from_fn_with_state(edge, pass))
+}
+
+/// The outer layers: what is found out about a request, and what every answer has, whatever became of it.
+async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    // 1., 2. The request's id, and where it comes from.
+    let (id, notes, client) = arrival::arrive(&edge, &mut request);
+    // 3. One log line per request, and its time.
+    let line = log::Line::begin(&request);
+    // 4. Security headers, on whatever answer.
+    let security = answer::Security::of(&edge, request.uri().path(), client);
+    // 7. In production, no plain http: 301 for pages, 403 for the API.
+    let mut response = match https::instead_of(&edge, &request, client) {
+        Some(answer) => answer,
+        None => guarded(edge.clone(), client, request, next).await,
+    };
+    // 6. Every error becomes a problem that names the request.
+    response = answer::problems(&edge, &id, response);
+    // 5. What limits are left, as counted in 12 and by handlers.
+    answer::limit_fields(&notes, &mut response);
+    security.put(&mut response);
+    line.end(&edge, &id, &notes, &response);
+    arrival::name(&id, &mut response);
+    response
+}
+
+/// The inner layers: what keeps a request from harm, and others from it. Boxed once: each layer around a future moves it.
+fn guarded(
+    edge: Arc<Edge>,
+    client: Option<Client>,
+    request: Request,
+    next: Next,
+) -> impl Future<Output = Response> + Send {
+    // 8. A panic ends its request with 500, not the node.
+    guards::unpanicked(
         // 9. Time limit, reading the body included: 503.
-        .layer(from_fn(guards::in_time))
-        // 8. A panic ends its request with 500, not the node.
-        .layer(CatchPanicLayer::custom(guards::panicked))
-        // 7. In production, no plain http: 301 for pages, 403 for the API.
-        .layer(from_fn_with_state(edge.clone(), https::require))
-        // 6. Every error becomes a problem that names the request.
-        .layer(from_fn_with_state(edge.clone(), answer::problems))
-        // 5. What limits are left, as counted in 12 and by handlers.
-        .layer(from_fn(answer::limit_fields))
-        // 4. Security headers, on whatever answer.
-        .layer(from_fn_with_state(edge.clone(), answer::security_headers))
-        // 3. One log line per request, and its time.
-        .layer(from_fn_with_state(edge.clone(), log::line))
-        // 1., 2. The request's id, and where it comes from.
-        .layer(from_fn_with_state(edge, arrival::arrive))
+        guards::in_time(Box::pin(counted(edge, client, request, next))),
+    )
+}
+
+async fn counted(edge: Arc<Edge>, client: Option<Client>, mut request: Request, next: Next) -> Response {
+    // 10. Load shed: beyond the limit of requests at once, 503 at once.
+    let _place = match edge.room.enter(request.uri().path(), client) {
+        Ok(place) => place,
+        Err(problem) => return problem.into_response(),
+    };
+    // 11. Body limit: 413 as soon as a handler reads too much.
+    DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
+    let (mut parts, body) = request.into_parts();
+    // 12. Who asks, and how often: 401, 429.
+    if let Err(problem) = limits::admit(&edge, &mut parts).await {
+        return problem.into_response();
+    }
+    // 13. Anomaly watch: looks, counts, tells; refuses nothing.
+    anomalies::watch(&edge, parts, body, next).await
 }

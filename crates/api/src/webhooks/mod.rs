@@ -1,6 +1,7 @@
 //! What carriers tell us over HTTP.
 
 mod exotel;
+mod gather;
 mod peers;
 mod plivo;
 mod proof;
@@ -8,6 +9,8 @@ mod report;
 mod smartflo;
 mod twilio;
 mod vobiz;
+
+pub(crate) use exotel::Reports;
 
 use crate::origin::Origin;
 use crate::{App, Code, Problem};

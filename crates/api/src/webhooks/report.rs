@@ -4,7 +4,7 @@ use crate::origin::Origin;
 use crate::{Code, Problem};
 use axum::Json;
 use chrono::{DateTime, Utc};
-use model::{AuditKind, CallDirection, CallId, EndedReason, Severity};
+use model::{AuditKind, CallDirection, CallId, EndedReason, PhoneNumberId, Severity, TenantId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -40,7 +40,13 @@ pub(super) async fn keep(
     origin: &Origin,
     now: DateTime<Utc>,
 ) -> Result<(), Problem> {
-    let event = NewCarrierEvent {
+    let taken = carrier_events::take(tx, call.id, &event_of(report), now).await?;
+    Ok(follow(tx, call.id, report, taken, actor, origin, now).await?)
+}
+
+/// A report as it is kept.
+pub(super) fn event_of(report: &Report) -> NewCarrierEvent<'_> {
+    NewCarrierEvent {
         kind: report.message.as_str(),
         key: Sha256::digest(report.identity()).into(),
         data: particulars(report),
@@ -51,24 +57,39 @@ pub(super) async fn keep(
             recording_url: report.recording_url.as_deref(),
             recording_due_at: report.recording_available_at,
         },
-    };
-    match carrier_events::take(tx, call.id, &event, now).await? {
+    }
+}
+
+/// What follows when a report was taken, in the same transaction.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn follow(
+    tx: &mut Tx,
+    call: CallId,
+    report: &Report,
+    taken: Taken,
+    actor: &str,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<(), store::Error> {
+    match taken {
         Taken::Repeated => return Ok(()),
         Taken::TooMany => {
-            tracing::warn!(call.id = %call.id, "the carrier reports of a call more often than can be");
+            tracing::warn!(call.id = %call, "the carrier reports of a call more often than can be");
             return Ok(());
         }
         Taken::Noted => {}
-        Taken::Closed => tell_ended(tx, call.id, actor, origin, now).await?,
+        Taken::Closed => tell_ended(tx, call, actor, origin, now).await?,
     }
-    let object_id = call.id.to_string();
+    let object_id = call.to_string();
     let data = Map::from_iter([
-        ("message".to_owned(), event.kind.into()),
+        ("message".to_owned(), report.message.as_str().into()),
         ("status".to_owned(), report.status.map(|status| status.as_str()).into()),
     ]);
     let object = Some(("call", object_id.as_str()));
     let event = origin.event(AuditKind::CallReported, Severity::Info, actor, object, data);
-    Ok(audit::record(tx, &event, now).await.map(|_| ())?)
+    audit::record(tx, &event, now).await.map(|_| ())
 }
 
 /// A call that ends here had no media: nobody else puts its end on record.
@@ -93,7 +114,12 @@ pub(super) async fn once(tx: &mut Tx, request_key: [u8; 32], now: DateTime<Utc>)
     if carrier_events::first_time(tx, request_key, now).await? {
         return Ok(());
     }
-    Err(Problem::new(Code::SignatureReplayed, "This webhook was received before"))
+    Err(replayed())
+}
+
+/// It came before.
+pub(super) fn replayed() -> Problem {
+    Problem::new(Code::SignatureReplayed, "This webhook was received before")
 }
 
 /// A signed request without a time is not one with a time that was left out.
@@ -102,7 +128,7 @@ pub(super) async fn once(tx: &mut Tx, request_key: [u8; 32], now: DateTime<Utc>)
 /// 401 for one that came with a time before.
 pub(super) async fn never_timed(tx: &mut Tx, untimed_key: [u8; 32]) -> Result<(), Problem> {
     if carrier_events::came_before(tx, untimed_key).await? {
-        return Err(Problem::new(Code::SignatureReplayed, "This webhook was received before"));
+        return Err(replayed());
     }
     Ok(())
 }
@@ -110,8 +136,17 @@ pub(super) async fn never_timed(tx: &mut Tx, untimed_key: [u8; 32]) -> Result<()
 /// Whether the address of a number speaks for a call: for those of this number, and for one that was placed through a flow,
 /// which may have the address of any number of its organisation in it.
 pub(super) fn is_of(call: &Call, number: &PhoneNumber) -> bool {
-    call.tenant == number.tenant
-        && (call.direction == CallDirection::Outgoing || call.phone_number.is_none_or(|id| id == number.id))
+    speaks_for(number, call.tenant, call.direction, call.phone_number)
+}
+
+/// The same of what is known of a call.
+pub(super) fn speaks_for(
+    number: &PhoneNumber,
+    tenant: TenantId,
+    direction: CallDirection,
+    of: Option<PhoneNumberId>,
+) -> bool {
+    tenant == number.tenant && (direction == CallDirection::Outgoing || of.is_none_or(|id| id == number.id))
 }
 
 /// For people who look into a call. What it does not say is left out.

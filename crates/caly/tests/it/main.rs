@@ -54,3 +54,4 @@ mod twilio_signatures;
 mod walk;
 mod webhook_fields;
 mod webhooks;
+mod webhooks_together;

@@ -4,7 +4,7 @@
 
 use crate::Error;
 use crate::row_security::Identity;
-use crate::sql::{sql, statements};
+use crate::sql::{self, row_statements, sql, statements};
 use crate::tx::{Acting, Raw};
 use chrono::{DateTime, Utc};
 use model::{OrganisationId, TenantId};
@@ -57,6 +57,13 @@ statements! {
     ADVANCE = "audit_chain.advance" ["update audit_chains set head_hash = $2 where tenant_id = $1"];
     APPEND = "audit_chain.append" ["insert into audit_logs (", columns!(), ")
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"];
+}
+
+row_statements! {
+    APPEND_ALL = "audit_chain.append_all" ["insert into audit_logs (", columns!(), ") select r.id, r.tenant_id, r.kind,
+        r.severity, r.actor, r.ip, r.request_id, r.object_kind, r.object_id, r.data, r.created_at, r.chain_index, r.hash
+        from"] "$1" (id uuid, tenant_id uuid, kind text, severity text, actor text, ip text, request_id text, object_kind text, object_id text,
+        data jsonb, created_at timestamptz, chain_index bigint, hash bytea) ["where true"];
 }
 
 /// An event that waits for the end of its transaction.
@@ -179,40 +186,96 @@ fn owner(chain: Uuid) -> Identity {
 
 async fn append(tx: &mut Acting<'_>, chain: Uuid, events: &[Pending]) -> Result<(), Error> {
     let (mut index, mut head) = reserve(tx, chain, events.len()).await?;
+    let mut rows = Vec::with_capacity(events.len());
     for event in events {
-        let row = Hashed {
-            id: event.id,
-            tenant: event.tenant.map(Uuid::from),
-            kind: event.kind,
-            severity: event.severity,
-            actor: &event.actor,
-            ip: event.ip.as_deref(),
-            request_id: event.request_id.as_deref(),
-            object_kind: event.object_kind.as_deref(),
-            object_id: event.object_id.as_deref(),
-            data: &event.data,
-            created_at: event.created_at,
-        };
-        head = row.hash(head, index);
-        sql(&APPEND)
-            .bind(event.id)
-            .bind(event.tenant)
-            .bind(event.kind)
-            .bind(event.severity)
-            .bind(event.actor.as_str())
-            .bind(event.ip.as_deref())
-            .bind(event.request_id.as_deref())
-            .bind(event.object_kind.as_deref())
-            .bind(event.object_id.as_deref())
-            .bind(event.data.clone())
-            .bind(event.created_at)
-            .bind(index)
-            .bind(head)
-            .run(tx)
-            .await?;
+        head = event.hash(head, index);
+        rows.push((event, index, head));
         index += 1;
     }
+    match rows.as_slice() {
+        [(event, index, hash)] => append_one(tx, event, *index, *hash).await?,
+        all => {
+            let rows: Vec<Appended<'_>> = all.iter().map(|(event, index, hash)| event.appended(*index, hash)).collect();
+            sql(&APPEND_ALL).bind(sql::rows(&rows)?).run(tx).await?;
+        }
+    }
     sql(&ADVANCE).bind(chain).bind(head).run(tx).await.map(|_| ())
+}
+
+async fn append_one(tx: &mut Acting<'_>, event: &Pending, index: i64, hash: [u8; 32]) -> Result<(), Error> {
+    sql(&APPEND)
+        .bind(event.id)
+        .bind(event.tenant)
+        .bind(event.kind)
+        .bind(event.severity)
+        .bind(event.actor.as_str())
+        .bind(event.ip.as_deref())
+        .bind(event.request_id.as_deref())
+        .bind(event.object_kind.as_deref())
+        .bind(event.object_id.as_deref())
+        .bind(event.data.clone())
+        .bind(event.created_at)
+        .bind(index)
+        .bind(hash)
+        .run(tx)
+        .await
+        .map(|_| ())
+}
+
+impl Pending {
+    /// The hash of its row, after the row with the hash `previous`.
+    fn hash(&self, previous: [u8; 32], index: i64) -> [u8; 32] {
+        let row = Hashed {
+            id: self.id,
+            tenant: self.tenant.map(Uuid::from),
+            kind: self.kind,
+            severity: self.severity,
+            actor: &self.actor,
+            ip: self.ip.as_deref(),
+            request_id: self.request_id.as_deref(),
+            object_kind: self.object_kind.as_deref(),
+            object_id: self.object_id.as_deref(),
+            data: &self.data,
+            created_at: self.created_at,
+        };
+        row.hash(previous, index)
+    }
+
+    fn appended<'a>(&'a self, chain_index: i64, hash: &'a [u8; 32]) -> Appended<'a> {
+        Appended {
+            id: sql::Id(self.id),
+            tenant_id: self.tenant.map(|tenant| sql::Id(tenant.into())),
+            kind: self.kind,
+            severity: self.severity,
+            actor: &self.actor,
+            ip: self.ip.as_deref(),
+            request_id: self.request_id.as_deref(),
+            object_kind: self.object_kind.as_deref(),
+            object_id: self.object_id.as_deref(),
+            data: &self.data,
+            created_at: sql::At(self.created_at),
+            chain_index,
+            hash: sql::Bytes(hash),
+        }
+    }
+}
+
+/// A row of [`APPEND_ALL`].
+#[derive(serde::Serialize)]
+struct Appended<'a> {
+    id: sql::Id,
+    tenant_id: Option<sql::Id>,
+    kind: &'a str,
+    severity: &'a str,
+    actor: &'a str,
+    ip: Option<&'a str>,
+    request_id: Option<&'a str>,
+    object_kind: Option<&'a str>,
+    object_id: Option<&'a str>,
+    data: &'a Value,
+    created_at: sql::At,
+    chain_index: i64,
+    hash: sql::Bytes<'a>,
 }
 
 /// Locks the chain; the index of the next event and the hash of the last.

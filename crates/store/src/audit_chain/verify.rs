@@ -16,7 +16,8 @@ const VERIFY_ROWS: i64 = 500;
 
 statements! {
     CHAINS = "audit_chain.chains" ["select tenant_id as chain from audit_chains
-        union select coalesce(tenant_id, $1) as chain from audit_logs order by 1"];
+        union select o.id from organisations o where exists (select 1 from audit_logs a where a.tenant_id = o.id)
+        union select $1 where exists (select 1 from audit_logs where tenant_id is null) order by 1"];
     HEAD = "audit_chain.head" ["select next_index, head_hash, first_index, first_hash from audit_chains
         where tenant_id = $1"];
     ROWS = "audit_chain.rows" ["select ", columns!(), " from audit_logs

@@ -32,6 +32,7 @@ macro_rules! columns {
 mod carrier_work;
 mod outgoing;
 mod reported;
+mod reported_together;
 
 pub use carrier_work::{FOLLOW_JOB, PLACE_JOB, enqueue_following, enqueue_placing};
 pub(crate) use outgoing::STATEMENTS as OUTGOING_STATEMENTS;
@@ -41,6 +42,8 @@ pub use outgoing::{
 };
 pub(crate) use reported::STATEMENTS as REPORTED_STATEMENTS;
 pub use reported::{CarrierWord, Reported, carrier_reported, find_carried};
+pub(crate) use reported_together::ROW_STATEMENTS as REPORTED_ROW_STATEMENTS;
+pub(crate) use reported_together::carrier_reported_together;
 
 // Placing it is still up to its job.
 macro_rules! never_dialed {
@@ -61,26 +64,26 @@ macro_rules! expired {
     };
 }
 
-// The condition stated first has an index that begins with it; "or null" alone would use none. Given both ends of the
-// time as well, SQLite would take the index of all calls instead: there the beginning is checked row by row.
 macro_rules! listed {
-    ($first:literal, $from:literal) => {
+    () => {
+        concat!("select ", columns!(), " from calls")
+    };
+}
+
+// The condition stated first has an index that begins with it; "or null" alone would use none. Both ends of the time bound
+// what is read of that index. Left to itself SQLite would then rather read the index of all calls.
+macro_rules! of_list {
+    ($first:literal) => {
         concat!(
-            "select ",
-            columns!(),
-            " from calls where tenant_id = $1",
+            " where tenant_id = $1",
             $first,
-            " and (created_at, id) < ($11, $12) and ",
-            $from,
-            " and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null) and (direction = $4 or $4 is null)
+            " and (created_at, id) < ($11, $12) and created_at >= $8
+              and (status = $2 or $2 is null) and (agent_id = $3 or $3 is null) and (direction = $4 or $4 is null)
               and (from_number = $5 or $5 is null) and (to_number = $6 or $6 is null)
               and (phone_number_id = $7 or $7 is null) and (disposition = $9 or $9 is null)
               and (succeeded = $10 or $10 is null)
             order by created_at desc, id desc limit $13"
         )
-    };
-    ($first:literal) => {
-        listed!($first, "(created_at >= $8 or $8 is null)")
     };
 }
 
@@ -93,14 +96,15 @@ statements! {
     EXISTING = "calls.existing" ["select ", columns!(), " from calls
         where tenant_id = $1 and carrier = $2 and carrier_call_id = $3"];
     GET = "calls.get" ["select ", columns!(), " from calls where tenant_id = $1 and id = $2"];
-    LIST = "calls.list" [listed!("", "created_at >= $8")];
-    LIST_FROM = "calls.list_from" [listed!(" and from_number = $5")];
-    LIST_TO = "calls.list_to" [listed!(" and to_number = $6")];
-    LIST_PHONE_NUMBER = "calls.list_phone_number" [listed!(" and phone_number_id = $7")];
-    LIST_AGENT = "calls.list_agent" [listed!(" and agent_id = $3")];
-    LIST_STATUS = "calls.list_status" [listed!(" and status = $2")];
-    LIST_DISPOSITION = "calls.list_disposition" [listed!(" and disposition = $9")];
-    LIST_SUCCEEDED = "calls.list_succeeded" [listed!(" and succeeded = $10")];
+    LIST = "calls.list" [listed!()] indexed_by "calls_newest" [of_list!("")];
+    LIST_FROM = "calls.list_from" [listed!()] indexed_by "calls_from" [of_list!(" and from_number = $5")];
+    LIST_TO = "calls.list_to" [listed!()] indexed_by "calls_to" [of_list!(" and to_number = $6")];
+    LIST_PHONE_NUMBER = "calls.list_phone_number" [listed!()] indexed_by "calls_phone_number" [of_list!(" and phone_number_id = $7")];
+    LIST_AGENT = "calls.list_agent" [listed!()] indexed_by "calls_agent" [of_list!(" and agent_id = $3")];
+    LIST_DIRECTION = "calls.list_direction" [listed!()] indexed_by "calls_direction" [of_list!(" and direction = $4")];
+    LIST_STATUS = "calls.list_status" [listed!()] indexed_by "calls_status" [of_list!(" and status = $2")];
+    LIST_DISPOSITION = "calls.list_disposition" [listed!()] indexed_by "calls_disposition" [of_list!(" and disposition = $9")];
+    LIST_SUCCEEDED = "calls.list_succeeded" [listed!()] indexed_by "calls_succeeded" [of_list!(" and succeeded is not null and succeeded = $10")];
     BEGIN_MEDIA = "calls.begin_media" ["update calls
         set status = 'in-progress', started_at = $3, owner_node = $4, owner_run = $5, lease_until = $6
         where tenant_id = $1 and id = $2 and status in ('queued', 'ringing')"];
@@ -279,24 +283,29 @@ pub struct CallFilter {
 }
 
 impl CallFilter {
-    /// The list that begins with the condition which few calls meet. A time to begin at bounds what is read of all
-    /// calls, but not of those of one number or agent: it decides between the two.
+    /// The list that begins with the condition which few calls meet. The other conditions are checked row by row.
     fn statement(&self) -> &'static Statement {
-        let live = self.status.is_some_and(|status| !status.is_final());
+        let unusual = self.status.is_some_and(|status| status != CallStatus::Completed);
+        // Called by us: a caller's number. Called by others: one of ours, as many calls are.
+        let callee = self.to.is_some() && self.direction == Some(CallDirection::Outgoing);
         if self.from.is_some() {
             &LIST_FROM
-        } else if live {
+        } else if unusual {
             &LIST_STATUS
-        } else if self.created_from.is_some() {
-            &LIST
+        } else if callee {
+            &LIST_TO
+        } else if self.disposition.is_some() {
+            &LIST_DISPOSITION
+        } else if self.succeeded == Some(false) {
+            &LIST_SUCCEEDED
         } else if self.to.is_some() {
             &LIST_TO
         } else if self.phone_number.is_some() {
             &LIST_PHONE_NUMBER
-        } else if self.disposition.is_some() {
-            &LIST_DISPOSITION
         } else if self.agent.is_some() {
             &LIST_AGENT
+        } else if self.direction.is_some() {
+            &LIST_DIRECTION
         } else if self.succeeded.is_some() {
             &LIST_SUCCEEDED
         } else if self.status.is_some() {
@@ -540,9 +549,11 @@ mod tests {
         for text in [
             include_str!("../../../../migrations/0001_calls.up.sql"),
             include_str!("../../../../migrations/0007_call_filters.up.sql"),
+            include_str!("../../../../migrations/0008_webhook_endpoints.up.sql"),
             include_str!("../../../../migrations/0009_carrier_events.up.sql"),
             include_str!("../../../../migrations/0010_carriers.up.sql"),
             include_str!("../../../../migrations/0012_call_records.up.sql"),
+            include_str!("../../../../migrations/0015_large_tables.up.sql"),
         ] {
             database.execute(text).await.expect("made");
         }
@@ -553,17 +564,19 @@ mod tests {
     async fn each_list_is_read_from_its_index_in_order() {
         let mut database = database().await;
         for (statement, index) in [
-            (&LIST, "calls_newest (tenant_id=? AND created_at>? AND (created_at,id)<(?,?))"),
-            (&LIST_FROM, "calls_from (tenant_id=? AND from_number=? AND (created_at,id)<(?,?))"),
-            (&LIST_TO, "calls_to (tenant_id=? AND to_number=? AND (created_at,id)<(?,?))"),
-            (&LIST_PHONE_NUMBER, "calls_phone_number (tenant_id=? AND phone_number_id=? AND (created_at,id)<(?,?))"),
-            (&LIST_AGENT, "calls_agent (tenant_id=? AND agent_id=? AND (created_at,id)<(?,?))"),
-            (&LIST_STATUS, "calls_status (tenant_id=? AND status=? AND (created_at,id)<(?,?))"),
-            (&LIST_DISPOSITION, "calls_disposition (tenant_id=? AND disposition=? AND (created_at,id)<(?,?))"),
-            (&LIST_SUCCEEDED, "calls_succeeded (tenant_id=? AND succeeded=? AND (created_at,id)<(?,?))"),
+            (&LIST, "calls_newest (tenant_id=?"),
+            (&LIST_FROM, "calls_from (tenant_id=? AND from_number=?"),
+            (&LIST_TO, "calls_to (tenant_id=? AND to_number=?"),
+            (&LIST_PHONE_NUMBER, "calls_phone_number (tenant_id=? AND phone_number_id=?"),
+            (&LIST_AGENT, "calls_agent (tenant_id=? AND agent_id=?"),
+            (&LIST_DIRECTION, "calls_direction (tenant_id=? AND direction=?"),
+            (&LIST_STATUS, "calls_status (tenant_id=? AND status=?"),
+            (&LIST_DISPOSITION, "calls_disposition (tenant_id=? AND disposition=?"),
+            (&LIST_SUCCEEDED, "calls_succeeded (tenant_id=? AND succeeded=?"),
         ] {
             let plan = plan(&mut database, statement).await;
-            assert_eq!(plan, format!("SEARCH calls USING INDEX {index}"), "{}", statement.name);
+            let want = format!("SEARCH calls USING INDEX {index} AND created_at>? AND (created_at,id)<(?,?))");
+            assert_eq!(plan, want, "{}", statement.name);
         }
     }
 
@@ -592,8 +605,15 @@ mod tests {
         let ended = CallFilter { status: Some(CallStatus::Completed), ..Default::default() };
         assert_eq!(of(&ended), "calls.list_status");
         assert_eq!(of(&CallFilter { agent, ..ended.clone() }), "calls.list_agent");
-        assert_eq!(of(&CallFilter { to: number, agent, ..ended.clone() }), "calls.list_to");
-        assert_eq!(of(&CallFilter { agent, created_from: Some(DateTime::UNIX_EPOCH), ..ended }), "calls.list");
-        assert_eq!(of(&CallFilter { direction: Some(CallDirection::Incoming), ..Default::default() }), "calls.list");
+        let to = CallFilter { to: number, agent, ..ended.clone() };
+        assert_eq!(of(&to), "calls.list_to");
+        let complaint = CallFilter { disposition: Some("complaint".to_owned()), ..to };
+        assert_eq!(of(&complaint), "calls.list_disposition");
+        let outgoing = Some(CallDirection::Outgoing);
+        assert_eq!(of(&CallFilter { direction: outgoing, ..complaint }), "calls.list_to");
+        assert_eq!(of(&CallFilter { direction: outgoing, ..Default::default() }), "calls.list_direction");
+        assert_eq!(of(&CallFilter { agent, succeeded: Some(true), ..ended.clone() }), "calls.list_agent");
+        assert_eq!(of(&CallFilter { agent, succeeded: Some(false), ..ended }), "calls.list_succeeded");
+        assert_eq!(of(&CallFilter { created_from: Some(DateTime::UNIX_EPOCH), ..Default::default() }), "calls.list");
     }
 }

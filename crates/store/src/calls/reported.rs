@@ -1,4 +1,5 @@
-//! What carriers report of calls: kept, and the end of those that never had media.
+//! What carriers report of calls: kept, and the end of those that never had media. The same for many calls at once is in
+//! [`super::reported_together`].
 
 use super::{Call, call};
 use crate::sql::{sql, statements};
@@ -119,7 +120,7 @@ pub async fn carrier_reported(
 }
 
 /// What a call without media is left in when the carrier reports `status`; `None` = it is not over.
-const fn never_joined_status(status: CallStatus) -> Option<CallStatus> {
+pub(super) const fn never_joined_status(status: CallStatus) -> Option<CallStatus> {
     match status {
         CallStatus::Queued | CallStatus::Ringing | CallStatus::InProgress => None,
         CallStatus::Completed | CallStatus::NoAnswer => Some(CallStatus::NoAnswer),
@@ -128,7 +129,7 @@ const fn never_joined_status(status: CallStatus) -> Option<CallStatus> {
 }
 
 /// Why a call that is left in this status never had media.
-const fn never_joined_reason(direction: CallDirection, left: CallStatus) -> EndedReason {
+pub(super) const fn never_joined_reason(direction: CallDirection, left: CallStatus) -> EndedReason {
     match (direction, left) {
         (CallDirection::Incoming, _) => EndedReason::CallerNeverJoined,
         (CallDirection::Outgoing, CallStatus::Busy) => EndedReason::CallerBusy,

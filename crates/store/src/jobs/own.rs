@@ -6,7 +6,7 @@ use crate::{Error, Page, PageRequest, Tx};
 use chrono::{DateTime, Utc};
 use model::JobId;
 
-// Those that were given up have an index of their own: they are few among many.
+// Those that were given up, and those that are not done, each have an index of their own: they are few among many.
 macro_rules! listed {
     ($state:literal) => {
         concat!(
@@ -23,6 +23,7 @@ macro_rules! listed {
 statements! {
     LIST_OWN = "jobs.list_own" [listed!("(state = $2 or $2 is null)")];
     LIST_OWN_DEAD = "jobs.list_own_dead" [listed!("state = 'dead' and (state = $2 or $2 is null)")];
+    LIST_OWN_UNFINISHED = "jobs.list_own_unfinished" [listed!("state in ('queued', 'running') and state = $2")];
     GET_OWN = "jobs.get_own" ["select ", columns!(), " from jobs where tenant_id = $1 and id = $2"];
     REQUEUE_OWN = "jobs.requeue_own" ["update jobs set state = 'queued', attempts = 0, run_at = $3, updated_at = $3,
             payload = $4
@@ -41,7 +42,11 @@ pub async fn list_own(
     name: Option<&str>,
     page: PageRequest,
 ) -> Result<Page<Job>, Error> {
-    let list = if state == Some(JobState::Dead) { &LIST_OWN_DEAD } else { &LIST_OWN };
+    let list = match state {
+        Some(JobState::Dead) => &LIST_OWN_DEAD,
+        Some(JobState::Queued | JobState::Running) => &LIST_OWN_UNFINISHED,
+        Some(JobState::Done | JobState::Discarded) | None => &LIST_OWN,
+    };
     let list = sql(list).bind(tx.tenant()).bind(state.map(JobState::as_str)).bind(name);
     page.fetch(list, tx, job, |job| (job.created_at, job.id.into())).await
 }

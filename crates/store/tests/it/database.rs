@@ -153,7 +153,7 @@ impl TestDatabase {
         self.store.dialect() == store::Dialect::Sqlite
     }
 
-    async fn sqlite_connection(&self) -> SqliteConnection {
+    pub(crate) async fn sqlite_connection(&self) -> SqliteConnection {
         let path = self.url.strip_prefix("sqlite://").expect("a path");
         let options =
             sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(5));

@@ -4,10 +4,12 @@
 
 mod api_keys;
 mod audit;
+mod bulk;
 mod call_records;
 mod calls;
 mod carrier_accounts;
 mod carrier_events;
+mod carrier_events_together;
 mod codes;
 mod configuration;
 mod database;
@@ -19,9 +21,11 @@ mod jobs;
 mod lists;
 mod memberships;
 mod migrations;
+mod million;
 mod nouns;
 mod outgoing;
 mod own_jobs;
+mod plans;
 mod recordings;
 mod row_security;
 mod sessions;

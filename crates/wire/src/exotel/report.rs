@@ -117,6 +117,9 @@ pub(super) fn answered_by(word: Option<&str>) -> Option<AnsweredBy> {
 /// `Legs[0][OnCallDuration]`, or with one step more between, as the call details have it.
 fn legs(fields: &Fields) -> Vec<Leg> {
     let mut legs = Vec::new();
+    if !fields.has_any_under("legs[") {
+        return legs;
+    }
     for n in 0..LEGS_MAX {
         let get = |name: &str| {
             fields.get(&format!("Legs[{n}][{name}]")).or_else(|| fields.get(&format!("Legs[{n}][Leg][{name}]")))

@@ -11,7 +11,8 @@ use super::on_record::{Event, Seldom};
 use super::{BODY_BYTES_MAX, Edge, Notes, RequestId, arrival, limits};
 use crate::caller::Identity;
 use crate::origin::Origin;
-use axum::extract::{MatchedPath, Request, State};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::Next;
@@ -19,12 +20,13 @@ use axum::response::Response;
 use model::AuditKind;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// One kind by one client is put on record once in this time.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// No route takes less than this.
+const SHORT_BODY_BYTES: u64 = 32 * 1024;
 /// Longest value of a header that is ordinary. Access tokens have about 500 bytes.
 const HEADER_BYTES_MAX: usize = 4 * 1024;
 
@@ -84,28 +86,34 @@ impl Anomalies {
 }
 
 /// Looks at a request and lets it pass.
-pub(super) async fn watch(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    if request.uri().path().starts_with("/media/") {
+pub(super) async fn watch(edge: &Edge, parts: Parts, body: Body, next: Next) -> Response {
+    if parts.uri.path().starts_with("/media/") {
         // A socket: nothing but a token, which is nobody's business.
-        return next.run(request).await;
+        return next.run(Request::from_parts(parts, body)).await;
     }
-    let (parts, body) = request.into_parts();
     let mut found = BTreeSet::new();
     in_headers(&parts, &mut found);
+    // A route without parameters is an address of ours, and no text of the client's.
+    let route = parts.extensions.get::<MatchedPath>();
+    let fixed = route.is_some_and(|route| route.as_str() == parts.uri.path());
     // Where no route takes a body, none is waited for: reading it would only keep a place.
-    let taken = parts.extensions.get::<MatchedPath>().is_some() && Area::of(parts.uri.path()) != Area::Open;
-    let (body, texts) = if taken { reading::body(&parts, body).await } else { (body, Vec::new()) };
-    for text in reading::address(&parts.uri).iter().chain(&reading::headers(&parts.headers)).chain(&texts) {
-        patterns::of(text, &mut found);
-    }
-    let about = About::of(&parts);
-    for kind in &found {
-        edge.tell(*kind, &about);
+    let taken = route.is_some() && Area::of(parts.uri.path()) != Area::Open;
+    let mut look = |text: &str| patterns::of(text, &mut found);
+    reading::address(&parts.uri, fixed, &mut look);
+    reading::headers(&parts.headers, &mut look);
+    let body = if taken { reading::body(&parts, body, &mut look).await } else { body };
+    // A body of unknown length shows its size only when a handler has read too much of it.
+    let may_be_long = body.size_hint().upper().is_none_or(|bytes| bytes > SHORT_BODY_BYTES);
+    let about = (may_be_long || !found.is_empty()).then(|| About::of(&parts));
+    for (kind, about) in found.iter().zip(about.iter().cycle()) {
+        edge.tell(*kind, about);
     }
     let response = next.run(Request::from_parts(parts, body)).await;
-    // A body of unknown length shows its size only when a handler has read too much of it.
-    if response.status() == StatusCode::PAYLOAD_TOO_LARGE && !found.contains(&Anomaly::OversizedRequest) {
-        edge.tell(Anomaly::OversizedRequest, &about);
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE
+        && !found.contains(&Anomaly::OversizedRequest)
+        && let Some(about) = &about
+    {
+        edge.tell(Anomaly::OversizedRequest, about);
     }
     response
 }

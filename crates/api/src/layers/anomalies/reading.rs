@@ -2,26 +2,34 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use futures_util::{StreamExt, stream};
-use serde_json::Value;
+use serde::Deserializer;
+use serde::de::{self, DeserializeSeed, Visitor};
 use std::borrow::Cow;
+use std::fmt;
 
 /// Longest body that is looked at. A flow fits; what is longer is a document, or no good.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Of the names of kinds that are JSON underneath.
+const SUFFIX: &str = "+json";
 
-/// Path and query, decoded.
-pub(super) fn address(uri: &Uri) -> Vec<String> {
-    let mut texts = vec![percent_decoded(uri.path())];
-    texts.extend(pairs(uri.query().unwrap_or_default().as_bytes()));
-    texts
+/// Path (unless it is `fixed`, a route's own) and query, decoded.
+pub(super) fn address(uri: &Uri, fixed: bool, look: &mut impl FnMut(&str)) {
+    if !fixed {
+        look(&percent_decoded(uri.path()));
+    }
+    if let Some(query) = uri.query() {
+        pairs(query.as_bytes(), look);
+    }
 }
 
 /// Values of headers. Credentials are none of our business.
-pub(super) fn headers(headers: &HeaderMap) -> Vec<String> {
-    let secret = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
-    let open = headers.iter().filter(|(name, _)| !secret.contains(name));
-    open.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+pub(super) fn headers(headers: &HeaderMap, look: &mut impl FnMut(&str)) {
+    const SECRET: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+    for (_, value) in headers.iter().filter(|(name, _)| !SECRET.contains(name)) {
+        look(&String::from_utf8_lossy(value.as_bytes()));
+    }
 }
 
 /// What `Content-Length` says.
@@ -29,18 +37,18 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The texts of a short body, and the body, unread as before.
-pub(super) async fn body(parts: &Parts, body: Body) -> (Body, Vec<String>) {
-    let Some(kind) = Kind::of(&parts.headers) else { return (body, Vec::new()) };
+/// Looks at the texts of a short body; the body, unread as before.
+pub(super) async fn body(parts: &Parts, body: Body, look: &mut impl FnMut(&str)) -> Body {
+    let Some(kind) = Kind::of(&parts.headers) else { return body };
     if declared_length(&parts.headers).is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
-        return (body, Vec::new());
+        return body;
     }
     match short(body).await {
         Ok(bytes) => {
-            let texts = kind.texts(&bytes);
-            (Body::from(bytes), texts)
+            kind.texts(&bytes, look);
+            Body::from(bytes)
         }
-        Err(body) => (body, Vec::new()),
+        Err(body) => body,
     }
 }
 
@@ -70,51 +78,92 @@ enum Kind {
 
 impl Kind {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
-        match kind.as_str() {
-            "application/x-www-form-urlencoded" => Some(Self::Form),
-            "application/json" => Some(Self::Json),
-            other => other.ends_with("+json").then_some(Self::Json),
+        let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
+        if kind.eq_ignore_ascii_case("application/json") {
+            return Some(Self::Json);
         }
+        if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Some(Self::Form);
+        }
+        let suffix = kind.len().checked_sub(SUFFIX.len()).and_then(|at| kind.get(at..));
+        suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(SUFFIX)).then_some(Self::Json)
     }
 
-    fn texts(self, bytes: &[u8]) -> Vec<String> {
+    fn texts(self, bytes: &[u8], look: &mut impl FnMut(&str)) {
         match self {
-            Self::Form => pairs(bytes),
-            Self::Json => match serde_json::from_slice(bytes) {
-                Ok(value) => {
-                    let mut texts = Vec::new();
-                    collect(value, &mut texts);
-                    texts
+            Self::Form => pairs(bytes, look),
+            Self::Json => {
+                let mut json = serde_json::Deserializer::from_slice(bytes);
+                let read = Texts(&mut *look).deserialize(&mut json).and_then(|()| json.end());
+                if read.is_err() {
+                    // Attempts often break the JSON.
+                    look(&String::from_utf8_lossy(bytes));
                 }
-                // Attempts often break the JSON.
-                Err(_) => vec![String::from_utf8_lossy(bytes).into_owned()],
-            },
-        }
-    }
-}
-
-/// Depth is bounded by the parser.
-fn collect(value: Value, texts: &mut Vec<String>) {
-    match value {
-        Value::String(text) => texts.push(text),
-        Value::Array(items) => items.into_iter().for_each(|item| collect(item, texts)),
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                texts.push(name);
-                collect(field, texts);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-fn pairs(bytes: &[u8]) -> Vec<String> {
-    form_urlencoded::parse(bytes).flat_map(|(name, value)| [name, value]).map(Cow::into_owned).collect()
+/// Looks at every text of a JSON value, names included, as they come. Depth is bounded by the parser.
+struct Texts<'a, F>(&'a mut F);
+
+impl<'de, F: FnMut(&str)> DeserializeSeed<'de> for Texts<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnMut(&str)> Visitor<'de> for Texts<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        (self.0)(text);
+        Ok(())
+    }
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(Texts(&mut *self.0))?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key_seed(Texts(&mut *self.0))?.is_some() {
+            map.next_value_seed(Texts(&mut *self.0))?;
+        }
+        Ok(())
+    }
+}
+
+fn pairs(bytes: &[u8], look: &mut impl FnMut(&str)) {
+    for (name, value) in form_urlencoded::parse(bytes) {
+        look(&name);
+        look(&value);
+    }
 }
 
 /// `%27` and its like. Unlike in a form, `+` stays.
-fn percent_decoded(path: &str) -> String {
+fn percent_decoded(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
     let bytes = path.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -131,7 +180,7 @@ fn percent_decoded(path: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 #[cfg(test)]
@@ -147,7 +196,11 @@ mod tests {
     #[test]
     fn addresses_are_decoded() {
         let uri: Uri = "/a/%3Cb%3E+%2?q=1%27+or+1%3D1&%E0%A4%B9".parse().expect("an address");
-        assert_eq!(address(&uri), ["/a/<b>+%2", "q", "1' or 1=1", "ह", ""]);
+        let mut texts = Vec::new();
+        address(&uri, false, &mut |text: &str| texts.push(text.to_owned()));
+        assert_eq!(texts, ["/a/<b>+%2", "q", "1' or 1=1", "ह", ""]);
+        address(&"/a/b?c".parse().expect("an address"), true, &mut |text: &str| texts.push(text.to_owned()));
+        assert_eq!(texts[5..], ["c", ""], "a route's own path says nothing");
         assert_eq!(percent_decoded("%"), "%");
         assert_eq!(percent_decoded("%é1"), "%é1");
     }
@@ -156,7 +209,10 @@ mod tests {
     fn credentials_are_not_read() {
         let request =
             Request::builder().header("authorization", "Bearer x").header("cookie", "y").header("referer", "z");
-        assert_eq!(headers(&request.body(()).expect("a request").into_parts().0.headers), ["z"]);
+        let mut texts = Vec::new();
+        let request = request.body(()).expect("a request");
+        headers(request.headers(), &mut |text: &str| texts.push(text.to_owned()));
+        assert_eq!(texts, ["z"]);
     }
 
     #[tokio::test]
@@ -165,7 +221,8 @@ mod tests {
         for (kind, text, texts) in [
             ("application/json; charset=utf-8", r#"{"a":["b\u0027",1,{"c":null}]}"#, vec!["a", "b'", "c"]),
             ("application/problem+json", r#""x""#, vec!["x"]),
-            ("application/json", r#"{"a": '"#, vec![r#"{"a": '"#]),
+            ("application/json", r#"{"a": '"#, vec!["a", r#"{"a": '"#]),
+            ("application/JSON", r#"{"a":[true,-1,1.5,[],{}]} x"#, vec!["a", r#"{"a":[true,-1,1.5,[],{}]} x"#]),
             ("application/x-www-form-urlencoded", "a=b%27&c", vec!["a", "b'", "c", ""]),
             ("text/plain", "<script>", vec![]),
             ("application/json", &long, vec![]),
@@ -174,7 +231,8 @@ mod tests {
             for size in [1, 7, 70_000] {
                 let pieces: Vec<Bytes> = text.as_bytes().chunks(size).map(Bytes::copy_from_slice).collect();
                 let sent = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)));
-                let (put_back, found) = body(&parts(kind), sent).await;
+                let mut found: Vec<String> = Vec::new();
+                let put_back = body(&parts(kind), sent, &mut |text: &str| found.push(text.to_owned())).await;
                 assert_eq!(found, texts, "{kind} {size}");
                 assert_eq!(to_bytes(put_back, usize::MAX).await.expect("read"), text.as_bytes(), "{kind} {size}");
             }
@@ -184,8 +242,8 @@ mod tests {
     #[tokio::test]
     async fn a_broken_body_stays_broken() {
         let pieces = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))];
-        let (put_back, found) = body(&parts("application/json"), Body::from_stream(stream::iter(pieces))).await;
-        assert!(found.is_empty());
+        let sent = Body::from_stream(stream::iter(pieces));
+        let put_back = body(&parts("application/json"), sent, &mut |_: &str| panic!("nothing to look at")).await;
         assert!(to_bytes(put_back, usize::MAX).await.is_err());
     }
 }

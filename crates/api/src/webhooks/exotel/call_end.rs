@@ -1,7 +1,7 @@
 //! `POST /webhooks/exotel/call-end`: the carrier says that a call is over. Late, repeated and unknown ones do no harm:
 //! the carrier's figures are kept, and a call whose media never came is closed.
 
-use super::report::{self, TakenBody};
+use super::report::{self, TakenBody, Together};
 use super::{incoming, on_record};
 use crate::origin::Origin;
 use crate::{App, Problem};
@@ -62,9 +62,10 @@ struct CallEndBody {
 pub(crate) async fn call_end(
     State(app): State<Arc<App>>,
     origin: Origin,
+    together: Together,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<TakenBody>, Problem> {
     let incoming = incoming(&app, Message::CallEnd, &headers, &body, &origin);
-    on_record(&app, &origin, report::take_of_call(&app, incoming).await).await
+    on_record(&app, &origin, report::take_of_call(&together, incoming).await).await
 }

@@ -1,7 +1,7 @@
 //! `POST /webhooks/exotel/call-status`: where a call stands, signed; for deployments whose own flow or proxy signs. What
 //! Exotel itself sends goes to the address of the number, see [`super::status`].
 
-use super::report::{self, TakenBody};
+use super::report::{self, TakenBody, Together};
 use super::{incoming, on_record};
 use crate::origin::Origin;
 use crate::{App, Problem};
@@ -63,9 +63,10 @@ pub(super) struct StatusBody {
 pub(crate) async fn call_status(
     State(app): State<Arc<App>>,
     origin: Origin,
+    together: Together,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<TakenBody>, Problem> {
     let incoming = incoming(&app, Message::Status, &headers, &body, &origin);
-    on_record(&app, &origin, report::take_of_call(&app, incoming).await).await
+    on_record(&app, &origin, report::take_of_call(&together, incoming).await).await
 }

@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, header};
 use model::CarrierKind;
 use proof::Offered;
 use report::Incoming;
+pub(crate) use report::Reports;
 use std::sync::Arc;
 use store::phone_numbers::PhoneNumber;
 use utoipa_axum::router::OpenApiRouter;
@@ -52,9 +53,9 @@ fn read(app: &App, headers: &HeaderMap, body: &Bytes, origin: &Origin) -> (Resul
 }
 
 /// A message that came to an address which is the same for all numbers.
-fn incoming<'a>(app: &App, message: Message, headers: &HeaderMap, body: &Bytes, origin: &'a Origin) -> Incoming<'a> {
+fn incoming(app: &App, message: Message, headers: &HeaderMap, body: &Bytes, origin: &Origin) -> Incoming {
     let (fields, offered) = read(app, headers, body, origin);
-    Incoming { message, offered, fields, number: None, origin }
+    Incoming { message, offered, fields, number: None, origin: origin.clone() }
 }
 
 /// The number that an address with a token belongs to.
@@ -67,7 +68,8 @@ async fn on_record<T>(app: &App, origin: &Origin, answer: Result<T, Problem>) ->
     if let Err(problem) = &answer
         && is_refusal(problem.code)
     {
-        rejected(app, origin, problem.code).await;
+        // Seldom, and its future is large.
+        Box::pin(rejected(app, origin, problem.code)).await;
     }
     answer
 }

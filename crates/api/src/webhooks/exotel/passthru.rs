@@ -3,7 +3,7 @@
 //! than 200: what cannot be read, kept in time, or belongs to no call is logged, not refused.
 
 use super::proof::Offered;
-use super::report::{self, Incoming, Known, OK, TakenBody};
+use super::report::{self, Incoming, Known, OK, TakenBody, Together};
 use super::{is_refusal, number_at, on_record, read, rejected};
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
@@ -37,12 +37,13 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) async fn passthru(
     State(app): State<Arc<App>>,
     origin: Origin,
+    together: Together,
     Path(token): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<TakenBody>, Problem> {
     let fields = Fields::from_urlencoded(query.unwrap_or_default().as_bytes());
-    pass(&app, &origin, &token, fields, Offered::without_body(&headers, &origin)).await
+    pass(&app, &together, &origin, &token, fields, Offered::without_body(&headers, &origin)).await
 }
 
 /// A flow passes through, told in a body.
@@ -58,22 +59,24 @@ pub(crate) async fn passthru(
 pub(crate) async fn passthru_post(
     State(app): State<Arc<App>>,
     origin: Origin,
+    together: Together,
     Path(token): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<TakenBody>, Problem> {
     let (fields, offered) = read(&app, &headers, &body, &origin);
-    pass(&app, &origin, &token, fields, offered).await
+    pass(&app, &together, &origin, &token, fields, offered).await
 }
 
 async fn pass(
     app: &App,
+    together: &Together,
     origin: &Origin,
     token: &str,
     fields: Result<Fields, BodyError>,
     offered: Offered,
 ) -> Result<Json<TakenBody>, Problem> {
-    let kept = tokio::time::timeout(ANSWERED_WITHIN, keep(app, origin, token, fields, offered)).await;
+    let kept = tokio::time::timeout(ANSWERED_WITHIN, keep(app, together, origin, token, fields, offered)).await;
     let Ok(kept) = kept else {
         tracing::error!("a passthru could not be kept in time");
         return Ok(OK);
@@ -94,6 +97,7 @@ async fn pass(
 
 async fn keep(
     app: &App,
+    together: &Together,
     origin: &Origin,
     token: &str,
     fields: Result<Fields, BodyError>,
@@ -109,5 +113,6 @@ async fn keep(
         }
     };
     let offered = offered.at_its_address();
-    report::take(app, Incoming { message: Message::Passthru, offered, fields, number: Some(number), origin }).await
+    let origin = origin.clone();
+    report::take(together, Incoming { message: Message::Passthru, offered, fields, number: Some(number), origin }).await
 }

@@ -1,6 +1,6 @@
 //! `POST /webhooks/exotel/recording`: the carrier's own recording of a call is there. Its address is kept.
 
-use super::report::{self, TakenBody};
+use super::report::{self, TakenBody, Together};
 use super::{incoming, on_record};
 use crate::origin::Origin;
 use crate::{App, Problem};
@@ -58,9 +58,10 @@ struct RecordingBody {
 pub(crate) async fn recording(
     State(app): State<Arc<App>>,
     origin: Origin,
+    together: Together,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<TakenBody>, Problem> {
     let incoming = incoming(&app, Message::Recording, &headers, &body, &origin);
-    on_record(&app, &origin, report::take_of_call(&app, incoming).await).await
+    on_record(&app, &origin, report::take_of_call(&together, incoming).await).await
 }

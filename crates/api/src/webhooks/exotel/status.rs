@@ -3,7 +3,7 @@
 //! stands in for one.
 
 use super::call_status::StatusBody;
-use super::report::{self, Incoming, TakenBody};
+use super::report::{self, Incoming, TakenBody, Together};
 use super::{number_at, on_record, read, rejected};
 use crate::origin::Origin;
 use crate::{App, Code, Problem};
@@ -34,6 +34,7 @@ use wire::exotel::report::Message;
 pub(crate) async fn status(
     State(app): State<Arc<App>>,
     origin: Origin,
+    together: Together,
     Path(token): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -49,6 +50,6 @@ pub(crate) async fn status(
     };
     let (fields, offered) = read(&app, &headers, &body, &origin);
     let offered = offered.at_its_address();
-    let incoming = Incoming { message: Message::Status, offered, fields, number: Some(number), origin: &origin };
-    on_record(&app, &origin, report::take_of_call(&app, incoming).await).await
+    let incoming = Incoming { message: Message::Status, offered, fields, number: Some(number), origin: origin.clone() };
+    on_record(&app, &origin, report::take_of_call(&together, incoming).await).await
 }

@@ -1,0 +1,12 @@
+create index turns_call on turns (tenant_id, call_id, turn_index);
+create index calls_leased on calls (lease_until) where status = 'in-progress';
+drop index jobs_claim;
+create index jobs_claim on jobs (queue, state, run_at);
+drop index jobs_unfinished;
+drop index deliveries_state;
+drop index audit_logs_severity;
+drop index audit_logs_object_kind;
+drop index audit_logs_actor;
+drop index audit_logs_object;
+create index audit_logs_object on audit_logs (tenant_id, object_kind, object_id);
+drop index calls_direction;
