@@ -29,6 +29,9 @@ pub struct FrameRule {
     pub multiple_samples: usize,
     /// How far ahead of playout frames may be sent; at least one frame is.
     pub lead_ms: u64,
+    /// While the caller has enough, frames wait until so much can be sent at once: fewer writes and wake-ups. Held to
+    /// what leaves [`DRY_MARGIN_MS`] of the lead; less than a frame means frame by frame.
+    pub burst_ms: u64,
 }
 
 /// The audio was not taken: [`QUEUE_S_MAX`] or [`SPEECHES_MAX`] is reached.
@@ -91,6 +94,10 @@ pub struct Pacer {
     frame_samples: usize,
     multiple_samples: usize,
     lead_us: u64,
+    /// A frame that does not go out together with others waits for so long.
+    hold_us: u64,
+    /// Frames are going out, up to the lead.
+    bursting: bool,
     /// In order of first push: sent whole and still playing, then being sent, then waiting.
     speeches: VecDeque<Speech>,
     /// Sent and not yet played by the model; bounded by the lead.
@@ -134,11 +141,15 @@ impl Pacer {
         let frame_ms = u64::from(rule.frame_ms).min(LEAD_MS_MAX);
         let frame_samples = ((frame_ms * rate / 1_000) as usize).max(1).next_multiple_of(multiple_samples);
         let frame_us = (frame_samples as u64 * 1_000_000).div_ceil(rate);
+        let burst_us_max = (rule.lead_ms.min(LEAD_MS_MAX).saturating_sub(DRY_MARGIN_MS)) * 1_000;
+        let lead_us = (rule.lead_ms.min(LEAD_MS_MAX) * 1_000).max(frame_us);
         Self {
             sample_rate_hz: rate,
             frame_samples,
             multiple_samples,
-            lead_us: (rule.lead_ms.min(LEAD_MS_MAX) * 1_000).max(frame_us),
+            lead_us,
+            hold_us: rule.burst_ms.saturating_mul(1_000).min(burst_us_max).saturating_sub(frame_us),
+            bursting: false,
             speeches: VecDeque::new(),
             playing: VecDeque::new(),
             queued_samples: 0,
@@ -187,7 +198,10 @@ impl Pacer {
         buffer.clear();
         let now_us = micros(now_ms);
         self.forget_played(now_us);
-        let index = self.speeches.iter().position(|s| !s.marked)?;
+        let Some(index) = self.speeches.iter().position(|s| !s.marked) else {
+            self.bursting = false;
+            return None;
+        };
         if self.speeches[index].queue.is_empty() && self.speeches[index].finished {
             let speech = &mut self.speeches[index];
             speech.marked = true;
@@ -195,10 +209,9 @@ impl Pacer {
             self.forget_played(now_us);
             return Some(OutKind::Mark { speech: id });
         }
-        let (take, due_us) = self.due(index)?;
-        if now_us < due_us {
-            return None;
-        }
+        let due = self.due(index);
+        self.bursting = due.is_some_and(|(_, due_us)| now_us >= due_us);
+        let (take, _) = due.filter(|_| self.bursting)?;
         let length = take.next_multiple_of(self.multiple_samples);
         self.advance_playout(index, length, now_us);
         let speech = &mut self.speeches[index];
@@ -243,6 +256,7 @@ impl Pacer {
             })
             .collect();
         self.queued_samples = 0;
+        self.bursting = false;
         self.run_start_us = now_us.min(self.playout_end_us());
         self.run_samples = 0;
         cleared
@@ -329,16 +343,17 @@ impl Pacer {
         if take == 0 {
             return None;
         }
-        let within_lead_us = |samples: usize| {
+        let within_lead_us = |samples: usize, hold_us: u64| {
             let end_us = self.run_start_us + self.duration_us(self.run_samples + samples as u64);
-            end_us.saturating_sub(self.lead_us)
+            (end_us + hold_us).saturating_sub(self.lead_us)
         };
         if take == self.frame_samples || speech.finished {
-            return Some((take, within_lead_us(take.next_multiple_of(self.multiple_samples))));
+            let hold_us = if self.bursting { 0 } else { self.hold_us };
+            return Some((take, within_lead_us(take.next_multiple_of(self.multiple_samples), hold_us)));
         }
         let whole = queued - queued % self.multiple_samples;
         let dry_us = self.playout_end_us().saturating_sub(DRY_MARGIN_MS * 1_000);
-        (whole > 0).then(|| (whole, dry_us.max(within_lead_us(whole))))
+        (whole > 0).then(|| (whole, dry_us.max(within_lead_us(whole, 0))))
     }
 
     fn advance_playout(&mut self, index: usize, length: usize, now_us: u64) {

@@ -3,8 +3,6 @@
 //! The clock is a count of samples since the call began. Agent audio arrives ahead of its playout and is cut on a
 //! barge-in; so a stretch must only be drained when nothing more can change in it.
 
-use std::collections::VecDeque;
-
 /// Most audio held of one side, in seconds after the last drained sample. The pacer's lead is under 5 s; the rest is a
 /// disk that stalls.
 pub const BUFFER_S_MAX: u64 = 30;
@@ -14,13 +12,16 @@ pub const SLIP_MS_MAX: u64 = 250;
 /// Most that one [`TwoChannel::drain`] gives, in seconds.
 pub const DRAIN_S_MAX: u64 = 60;
 
+/// One moment of both sides.
+const PAIR_BYTES: usize = 4;
+
 /// Collects both sides; give it audio, drain interleaved stereo.
 #[derive(Debug, Clone)]
 pub struct TwoChannel {
     sample_rate_hz: u64,
     drained: u64,
-    caller: VecDeque<i16>,
-    agent: VecDeque<i16>,
+    caller: Vec<i16>,
+    agent: Vec<i16>,
     dropped_samples: u64,
 }
 
@@ -30,8 +31,8 @@ impl TwoChannel {
         Self {
             sample_rate_hz: u64::from(sample_rate_hz.max(1)),
             drained: 0,
-            caller: VecDeque::new(),
-            agent: VecDeque::new(),
+            caller: Vec::new(),
+            agent: Vec::new(),
             dropped_samples: 0,
         }
     }
@@ -52,17 +53,19 @@ impl TwoChannel {
         self.agent.truncate(keep);
     }
 
-    /// Appends left-right pairs up to `upto_sample` (exclusive), silence where nothing was pushed. At most
-    /// [`DRAIN_S_MAX`] a call: returns how many pairs, call again until 0.
-    pub fn drain(&mut self, upto_sample: u64, out: &mut Vec<i16>) -> usize {
+    /// Appends left-right pairs up to `upto_sample` (exclusive) as 16 bit little-endian, silence where nothing was pushed.
+    /// At most [`DRAIN_S_MAX`] a call: returns how many pairs, call again until 0.
+    pub fn drain(&mut self, upto_sample: u64, out: &mut Vec<u8>) -> usize {
         let pairs = upto_sample.saturating_sub(self.drained).min(DRAIN_S_MAX * self.sample_rate_hz);
         let pairs = usize::try_from(pairs).unwrap_or(0);
-        out.reserve(pairs * 2);
-        let caller = self.caller.drain(..pairs.min(self.caller.len())).chain(std::iter::repeat(0));
-        let agent = self.agent.drain(..pairs.min(self.agent.len())).chain(std::iter::repeat(0));
-        for (left, right) in caller.zip(agent).take(pairs) {
-            out.push(left);
-            out.push(right);
+        let start = out.len();
+        out.resize(start + pairs * PAIR_BYTES, 0);
+        for (side, offset) in [(&mut self.caller, 0), (&mut self.agent, 2)] {
+            let there = pairs.min(side.len());
+            for (pair, sample) in out[start..].chunks_exact_mut(PAIR_BYTES).zip(&side[..there]) {
+                pair[offset..offset + 2].copy_from_slice(&sample.to_le_bytes());
+            }
+            side.drain(..there);
         }
         self.drained += pairs as u64;
         pairs
@@ -85,7 +88,7 @@ impl TwoChannel {
 }
 
 /// Appends `pcm` to one side at its place or, where the side is still busy, right after; returns the samples dropped.
-fn place(side: &mut VecDeque<i16>, drained: u64, rate: u64, at_sample: u64, pcm: &[i16]) -> u64 {
+fn place(side: &mut Vec<i16>, drained: u64, rate: u64, at_sample: u64, pcm: &[i16]) -> u64 {
     let end = drained + side.len() as u64;
     let slip_max = SLIP_MS_MAX * rate / 1_000;
     let limit = BUFFER_S_MAX * rate;
@@ -100,7 +103,7 @@ fn place(side: &mut VecDeque<i16>, drained: u64, rate: u64, at_sample: u64, pcm:
     }
     let fits = usize::try_from(room - gap).unwrap_or(usize::MAX).min(kept.len());
     side.resize(side.len() + gap as usize, 0);
-    side.extend(&kept[..fits]);
+    side.extend_from_slice(&kept[..fits]);
     (pcm.len() - fits) as u64
 }
 
@@ -111,7 +114,7 @@ mod tests {
     fn drained(r: &mut TwoChannel, upto: u64) -> Vec<i16> {
         let mut out = Vec::new();
         while r.drain(upto, &mut out) > 0 {}
-        out
+        out.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect()
     }
 
     #[test]
@@ -197,6 +200,6 @@ mod tests {
         let mut r = TwoChannel::new(8_000);
         let mut out = Vec::new();
         assert_eq!(r.drain(u64::MAX, &mut out) as u64, DRAIN_S_MAX * 8_000);
-        assert_eq!(out.len() as u64, DRAIN_S_MAX * 16_000);
+        assert_eq!(out.len() as u64, DRAIN_S_MAX * 8_000 * 4);
     }
 }

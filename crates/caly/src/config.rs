@@ -20,6 +20,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use store::{Keyring, StoreConfig};
 
+/// Live calls of a node unless a setting says otherwise: what one core holds with vendors that stream
+/// (docs/measurements.md). A node that is late refuses calls before.
+const CALLS_MAX: usize = 1_000;
+
 /// Every setting, with what it is for. What is not here is refused.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
     (
@@ -89,7 +93,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("CALY_INFERENCE_THREADS", "threads for the built-in models (number of cores)"),
     ("CALY_VOICES_DIR", "folder of the recorded caller's voice for `caly demo` and `caly call`"),
     ("CALY_NODE", "name of this node; default: made once and kept in CALY_DATA_DIR"),
-    ("CALY_CALLS_MAX", "most live calls of this node (200)"),
+    ("CALY_CALLS_MAX", "most live calls of this node (1000); it refuses new ones before, when it is late"),
     ("CALY_CALL_LOGS", "true: keep the inputs of every call for `caly replay` (true in development)"),
     ("CALY_UTC_OFFSET", "local time of the businesses (+05:30)"),
     ("CALY_DRAIN_S", "how long live calls may go on when the node stops (600)"),
@@ -327,7 +331,7 @@ impl Config {
             security: read.security(production),
             audit_keep_days: read.parsed("CALY_AUDIT_KEEP_DAYS", "a number of days"),
             node: read.text("CALY_NODE"),
-            calls_max: read.parsed("CALY_CALLS_MAX", "a number").unwrap_or(200),
+            calls_max: read.parsed("CALY_CALLS_MAX", "a number").unwrap_or(CALLS_MAX),
             call_logs: read.parsed("CALY_CALL_LOGS", "true or false").unwrap_or(!production),
             local_offset_s: read.offset(),
             drain: Duration::from_secs(read.parsed("CALY_DRAIN_S", "a number of seconds").unwrap_or(600)),

@@ -10,6 +10,7 @@ mod edge;
 mod knowledge;
 mod logging;
 mod node;
+mod open_files;
 mod rehearsal;
 mod secrets;
 mod services;

@@ -116,15 +116,14 @@ impl Node {
         let app = edge::app(config, shared)?;
         let router = api::router(Arc::new(app), switchboard::router(board.clone(), clock::shared()));
 
-        let (leases, wishes) = (board.clone(), board.clone());
+        let tended = board.clone();
         let tasks = vec![
             tokio::spawn(keep),
             tokio::spawn(api::server::serve(listener, router, stop_background.clone())),
             tokio::spawn(runner.run(stop_background.clone())),
             tokio::spawn(jobs::events::run(context.clone(), stop_background.clone())),
             tokio::spawn(reconcile::run(context.clone(), owner, started_at, stop_background.clone())),
-            tokio::spawn(until(stop_background.clone(), async move { leases.renew_leases(clock::now).await })),
-            tokio::spawn(until(stop_background.clone(), async move { wishes.heed_hang_ups().await })),
+            tokio::spawn(until(stop_background.clone(), async move { tended.tend(clock::now).await })),
         ];
         tracing::info!(%address, node = %node, database = ?store.dialect(), "ready");
         let missing = loaded.missing;

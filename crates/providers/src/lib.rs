@@ -9,6 +9,7 @@ mod answer;
 mod error;
 mod refusal;
 
+pub mod alarm;
 pub mod anthropic;
 pub mod aura;
 pub mod carrier_file;

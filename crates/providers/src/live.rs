@@ -15,6 +15,7 @@ pub(crate) use socket::{Address, Frame, Socket, Vendor};
 pub(crate) use speech::SpeechCutter;
 
 use crate::Error;
+use crate::transcriber::Pcm;
 use model::limits::TURN_TEXT_BYTES_MAX;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,7 +68,9 @@ pub(crate) trait Dialect: Send + 'static {
     fn heard(&mut self, text: &str, now: Instant, out: &mut Vec<Answer>) -> Result<bool, Error>;
 
     /// Audio that was (or, while there is no connection, will be) sent.
-    fn audio(&mut self, pcm: Vec<i16>);
+    fn audio(&mut self, pcm: Pcm);
+    /// The same, without speech: what came before it need not be sent again.
+    fn silence(&mut self, pcm: Pcm);
     /// The audio so far is of no interest any more. Unanswered requests are void.
     fn discard(&mut self);
     /// The text is wanted, at the latest at `due`.

@@ -27,9 +27,9 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use wire::word_times::TimedWord;
 
-/// Connections of one speaker, those being opened included. More callers than that speaking at one moment need another
-/// kind of contract with a vendor, and another limit.
-pub const CONNECTIONS_MAX: usize = 32;
+/// Connections of one speaker, those being opened included. Where a vendor speaks one sentence at a time on each, it is
+/// the sentences being made at one moment: no node has so many. What a vendor allows is less, and it says so itself.
+pub const CONNECTIONS_MAX: usize = 1_024;
 /// Longest wait for the first sound of a sentence. A caller has long said "hello?" by then.
 pub const FIRST_SOUND_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest wait between two pieces of sound.

@@ -1,6 +1,7 @@
 //! Speech to text.
 
 use crate::{BoxFuture, Error};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Audio messages waiting for a transcriber: 50 of 100 ms. A transcriber that is 5 s behind is no use to a live call.
@@ -26,11 +27,16 @@ pub struct TranscriberOptions {
     pub language: String,
 }
 
+/// A piece of the caller's audio. Whoever keeps it to be heard again shares it.
+pub type Pcm = Arc<[i16]>;
+
 /// What a call tells its transcriber.
 #[derive(Debug)]
 pub enum TranscriberInput {
     /// Caller's audio, mono PCM at the agreed rate.
-    Audio(Vec<i16>),
+    Audio(Pcm),
+    /// The same, when nobody speaks: what came before it need not be kept to be heard again.
+    Silence(Pcm),
     /// Everything since the last `Discard` is an utterance: give its text under this work number.
     Finalize {
         /// The number the answer must carry.

@@ -11,13 +11,18 @@ use axum::routing::get;
 use chrono::{DateTime, Utc};
 use model::{CarrierKind, EndedReason};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes read from a socket at once. The default of 128 KiB a connection is most of the memory of a call.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Largest message: the carrier's largest frame of audio in base64, and its envelope. Larger closes the socket.
 const MESSAGE_BYTES_MAX: usize = 160 * 1024;
+/// So much is gathered before it is written: frames that go out together are one system call.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// What may wait in our side of the socket before it counts as broken.
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
+/// A call waits for its turn at the database for so long. Exotel gives up after 10 s, in which the call is to begin, too.
+const TURN_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest token that is looked at; ours are 43 characters.
 const TOKEN_BYTES_MAX: usize = 128;
 
@@ -53,6 +58,14 @@ async fn accept(
     if token.len() > TOKEN_BYTES_MAX {
         return refuse(StatusCode::NOT_FOUND, "unknown stream token");
     }
+    // Those who are on the line keep their time; the carrier goes on with its flow.
+    if door.board.lateness.is_behind() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "this node is late");
+    }
+    let turn = tokio::time::timeout(TURN_DEADLINE, door.board.openings.clone().acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many calls are being opened");
+    };
     let grant = match door.board.keeper.consume_token(store::token_hash(&token), (door.clock)()).await {
         Ok(grant) => grant,
         Err(Refused::Unknown) => return refuse(StatusCode::NOT_FOUND, "unknown stream token"),
@@ -63,8 +76,8 @@ async fn accept(
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "the database is not available");
         }
     };
+    drop(turn);
     if door.board.services.is_behind(&grant.agent) {
-        // Those who are on the line keep their time; the carrier goes on with its flow.
         let end = CallEnd::without_media(grant.tenant, grant.call, EndedReason::CalyBusy, (door.clock)());
         door.board.keeper.finish(end).await;
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the built-in models are behind");
@@ -73,7 +86,7 @@ async fn accept(
     let board = door.board;
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)

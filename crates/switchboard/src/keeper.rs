@@ -26,6 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 const QUEUE: usize = 4_096;
 /// Notes written in one go.
 const BATCH_MAX: usize = 256;
+/// Notes are gathered for so long before they are written: to write one note or fifty is the same commit. What a crash
+/// takes with it is that much more.
+const GATHER: Duration = Duration::from_millis(100);
 /// After a failure the same batch is tried again after this, doubling.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The carrier's figures of a call are right after ten to fifteen minutes (its own advice).
@@ -245,7 +248,7 @@ struct Produced {
 
 async fn keep(store: Store, owner: Arc<Owner>, pricing: Pricing, mut items: mpsc::Receiver<Item>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while items.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    while gather(&mut items, &mut batch).await {
         let mut produced: BTreeMap<(TenantId, CallId), Produced> = BTreeMap::new();
         let mut ends = Vec::new();
         for item in batch.drain(..) {
@@ -272,6 +275,22 @@ async fn keep(store: Store, owner: Arc<Owner>, pricing: Pricing, mut items: mpsc
             let _ = done.send(());
         }
     }
+}
+
+/// The next items, in their order; false when there are none any more. Somebody waits for an end, and nobody for a note.
+async fn gather(items: &mut mpsc::Receiver<Item>, batch: &mut Vec<Item>) -> bool {
+    if items.recv_many(batch, BATCH_MAX).await == 0 {
+        return false;
+    }
+    let until = tokio::time::Instant::now() + GATHER;
+    let is_end = |item: &Item| matches!(item, Item::End(..));
+    let mut awaited = batch.iter().any(is_end);
+    while batch.len() < BATCH_MAX && !awaited {
+        let Ok(Some(item)) = tokio::time::timeout_at(until, items.recv()).await else { break };
+        awaited = is_end(&item);
+        batch.push(item);
+    }
+    true
 }
 
 impl Produced {
@@ -310,15 +329,21 @@ async fn write_patiently(store: &Store, tenant: TenantId, calls: &[(CallId, Prod
 async fn write_together(store: &Store, tenant: TenantId, calls: &[(CallId, Produced)]) -> Result<(), store::Error> {
     store
         .write(tenant, "calls.notes", async |tx| {
-            for (call, produced) in calls {
-                let Some(now) = produced.at else { continue };
-                turns::append(tx, *call, &produced.turns, now).await?;
-                if let Some(last) = produced.turns.last() {
-                    let mut said = of_call(*call);
-                    said.insert("turns".to_owned(), (last.index + 1).into());
-                    outbox::push_if_wanted(tx, EventKind::TranscriptUpdated, said, now).await?;
-                }
-                call_events::append(tx, *call, &produced.events, now).await?;
+            let Some(now) = calls.iter().filter_map(|(_, produced)| produced.at).max() else { return Ok(()) };
+            let said: Vec<_> = calls.iter().map(|(call, produced)| (*call, produced.turns.as_slice())).collect();
+            turns::append_together(tx, &said, now).await?;
+            let happened: Vec<_> = calls.iter().map(|(call, produced)| (*call, produced.events.as_slice())).collect();
+            call_events::append_together(tx, &happened, now).await?;
+            if said.iter().all(|(_, turns)| turns.is_empty())
+                || !outbox::is_wanted(tx, EventKind::TranscriptUpdated).await?
+            {
+                return Ok(());
+            }
+            for (call, turns) in said {
+                let Some(last) = turns.last() else { continue };
+                let mut update = of_call(call);
+                update.insert("turns".to_owned(), (last.index + 1).into());
+                outbox::push(tx, EventKind::TranscriptUpdated.as_str(), update, now).await?;
             }
             Ok(())
         })

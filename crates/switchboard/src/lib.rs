@@ -9,11 +9,13 @@
 mod accept;
 mod call_log;
 mod keeper;
+mod lateness;
 pub mod live;
 mod recall;
 mod recorder;
 mod services;
 mod session;
+mod spool;
 
 pub use accept::{Clock, router};
 pub use keeper::{Keeper, Pricing};
@@ -39,6 +41,9 @@ pub const LEASE: chrono::Duration = chrono::Duration::seconds(60);
 const HEED_EVERY: Duration = Duration::from_secs(1);
 /// A quarter of [`LEASE`].
 const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// Calls opened at once: each asks the database twice and three vendors. A thousand that come together take their turns,
+/// and those that are on the line do not notice.
+const OPENINGS_MAX: usize = 32;
 /// After the goodbye of a draining node, its calls have this long.
 const GOODBYE: Duration = Duration::from_secs(17);
 
@@ -62,7 +67,11 @@ pub struct Switchboard {
     pub(crate) settings: Settings,
     pub(crate) services: Services,
     pub(crate) keeper: Keeper,
+    pub(crate) spool: spool::Spool,
     pub(crate) permits: Arc<Semaphore>,
+    /// Calls that may be opened at once.
+    pub(crate) openings: Arc<Semaphore>,
+    pub(crate) lateness: lateness::Lateness,
     pub(crate) live: broadcast::Sender<live::LiveEvent>,
     calls: Mutex<BTreeMap<CallId, LiveCall>>,
     tracker: TaskTracker,
@@ -83,11 +92,15 @@ impl Switchboard {
     #[must_use]
     pub fn new(settings: Settings, services: Services, keeper: Keeper) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(settings.calls_max));
+        let spool = spool::Spool::new(settings.calls_max);
         Arc::new(Self {
             settings,
             services,
             keeper,
+            spool,
             permits,
+            openings: Arc::new(Semaphore::new(OPENINGS_MAX)),
+            lateness: lateness::Lateness::default(),
             live: broadcast::Sender::new(LIVE_QUEUE),
             calls: Mutex::default(),
             tracker: TaskTracker::new(),
@@ -145,8 +158,14 @@ impl Switchboard {
         self.tracker.wait().await;
     }
 
+    /// What must go on as long as the node does: leases of its calls are renewed, wishes to hang up are heeded, and how late
+    /// the node is is watched.
+    pub async fn tend(&self, clock: impl Fn() -> chrono::DateTime<chrono::Utc>) {
+        tokio::join!(self.renew_leases(clock), self.heed_hang_ups(), self.lateness.watch());
+    }
+
     /// Renews the leases of this node's calls until the node ends.
-    pub async fn renew_leases(&self, clock: impl Fn() -> chrono::DateTime<chrono::Utc>) {
+    async fn renew_leases(&self, clock: impl Fn() -> chrono::DateTime<chrono::Utc>) {
         let mut interval = tokio::time::interval(RENEW_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -162,7 +181,7 @@ impl Switchboard {
 
     /// Ends the calls of this node that their people want to end, until the node ends. The wish is a row in the database,
     /// since it is told to whichever node was asked.
-    pub async fn heed_hang_ups(&self) {
+    async fn heed_hang_ups(&self) {
         let mut interval = tokio::time::interval(HEED_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -3,7 +3,8 @@
 use audio::pace::{Cleared, FrameRule, LEAD_MS_MAX, Out, OutKind, Pacer, QUEUE_S_MAX, QueueFull, SPEECHES_MAX};
 
 /// Exotel at 8 kHz: 100 ms frames, 300 ms ahead.
-const EXOTEL: FrameRule = FrameRule { sample_rate_hz: 8_000, frame_ms: 100, multiple_samples: 160, lead_ms: 300 };
+const EXOTEL: FrameRule =
+    FrameRule { sample_rate_hz: 8_000, frame_ms: 100, multiple_samples: 160, lead_ms: 300, burst_ms: 0 };
 
 /// Everything due now, as `(speech, samples)` for frames and `(speech, 0)` for marks.
 fn due(pacer: &mut Pacer, now_ms: u64) -> Vec<(u64, usize)> {
@@ -244,7 +245,8 @@ fn the_buffer_is_reused() {
 
 #[test]
 fn rates_that_do_not_divide_do_not_drift() {
-    let mut p = Pacer::new(FrameRule { sample_rate_hz: 24_000, frame_ms: 1, multiple_samples: 160, lead_ms: 50 });
+    let mut p =
+        Pacer::new(FrameRule { sample_rate_hz: 24_000, frame_ms: 1, multiple_samples: 160, lead_ms: 50, burst_ms: 0 });
     assert_eq!(p.frame_samples(), 160);
     let minute = vec![1; 24_000 * 60];
     p.push(1, &minute).expect("room");
@@ -259,9 +261,14 @@ fn rates_that_do_not_divide_do_not_drift() {
 
 #[test]
 fn silly_rules_and_times_do_no_harm() {
-    let silly = FrameRule { sample_rate_hz: 0, frame_ms: 0, multiple_samples: 0, lead_ms: 0 };
-    let huge =
-        FrameRule { sample_rate_hz: u32::MAX, frame_ms: u32::MAX, multiple_samples: usize::MAX, lead_ms: u64::MAX };
+    let silly = FrameRule { sample_rate_hz: 0, frame_ms: 0, multiple_samples: 0, lead_ms: 0, burst_ms: 0 };
+    let huge = FrameRule {
+        sample_rate_hz: u32::MAX,
+        frame_ms: u32::MAX,
+        multiple_samples: usize::MAX,
+        lead_ms: u64::MAX,
+        burst_ms: u64::MAX,
+    };
     for rule in [silly, huge] {
         let mut p = Pacer::new(rule);
         p.push(1, &[1; 100]).expect("room");
@@ -273,4 +280,47 @@ fn silly_rules_and_times_do_no_harm() {
     }
     let p = Pacer::new(huge);
     assert!(p.frame_samples() as u64 <= LEAD_MS_MAX * 192);
+}
+
+/// When something goes out, and how many frames at once.
+fn bursts(p: &mut Pacer, until_ms: u64) -> Vec<(u64, usize)> {
+    let (mut all, mut buffer) = (Vec::new(), Vec::new());
+    for now_ms in 0..until_ms {
+        let mut frames = 0;
+        while let Some(out) = p.next_into(now_ms, &mut buffer) {
+            frames += usize::from(matches!(out, OutKind::Frame { .. }));
+        }
+        if frames > 0 {
+            all.push((now_ms, frames));
+        }
+    }
+    all
+}
+
+#[test]
+fn frames_go_out_together_while_there_is_enough_to_hear() {
+    let mut p = Pacer::new(FrameRule { burst_ms: 200, ..EXOTEL });
+    p.push(1, &[1; 8_000]).expect("room");
+    p.finish(1);
+    // A full lead at once, then two whenever only 100 ms are left; the last one when its turn comes.
+    assert_eq!(bursts(&mut p, 2_000), [(0, 3), (200, 2), (400, 2), (600, 2), (800, 1)]);
+    assert_eq!((p.underruns(), p.is_idle(2_000)), (0, true));
+}
+
+#[test]
+fn small_frames_make_one_write_in_place_of_ten() {
+    let mut p = Pacer::new(FrameRule { frame_ms: 20, burst_ms: 200, ..EXOTEL });
+    p.push(1, &[1; 8_000]).expect("room");
+    p.finish(1);
+    assert_eq!(bursts(&mut p, 2_000), [(0, 15), (200, 10), (400, 10), (600, 10), (800, 5)]);
+}
+
+#[test]
+fn what_comes_late_is_not_held_back() {
+    let mut p = Pacer::new(FrameRule { burst_ms: 200, ..EXOTEL });
+    p.push(1, &[1; 400]).expect("room");
+    assert_eq!(bursts(&mut p, 10), [(0, 1)], "what there is of the first frame");
+    p.push(1, &[1; 1_600]).expect("room");
+    let mut buffer = Vec::new();
+    assert!(p.next_into(60, &mut buffer).is_some(), "nothing else is left to hear");
 }

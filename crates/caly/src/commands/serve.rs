@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::node::Node;
+use crate::open_files;
 use crate::terminal::{complain, say};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// When it cannot start.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    if let Err(error) = open_files::enough_for(config.calls_max) {
+        complain(format!("note: {error:#}"));
+    }
     let node = Node::start(config, |what| tracing::info!(what, "loading")).await?;
     for missing in &node.missing {
         complain(format!("note: {missing}"));

@@ -4,17 +4,19 @@
 use super::guard::Attempt;
 use super::utterance::{Gate, Newest};
 use super::{Chain, Guard, Link, Meter, Order, RETRIES, ROOM_MIN};
+use crate::alarm::Alarm;
 use crate::resilience::random01;
 use crate::transcriber::{
-    AudioWanted, INPUT_QUEUE, OUTPUT_QUEUE, Transcriber, TranscriberInput, TranscriberOptions, TranscriberOutput,
+    AudioWanted, INPUT_QUEUE, OUTPUT_QUEUE, Pcm, Transcriber, TranscriberInput, TranscriberOptions, TranscriberOutput,
     TranscriberStream,
 };
 use crate::{BoxFuture, Error, ErrorKind};
 use model::Stage;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 /// Longest wait for a stream to be open. A handshake takes a quarter of a second.
 pub const OPEN_DEADLINE: Duration = Duration::from_secs(3);
@@ -167,11 +169,14 @@ impl Session {
 
     async fn run(&mut self, mut input: mpsc::Receiver<TranscriberInput>) -> Result<(), Over> {
         let output = self.output.clone();
+        // For the whole run: to wait anew in each round takes a lock.
+        let mut over = pin!(output.closed());
+        let mut alarm = Alarm::default();
         loop {
             let wake = self.wake_at();
             tokio::select! {
                 biased;
-                () = output.closed() => return Err(Over),
+                () = &mut over => return Err(Over),
                 said = self.line.next() => match said {
                     Said::Opened(opened) => self.opened(opened)?,
                     Said::Output(said) => self.said(said)?,
@@ -180,7 +185,7 @@ impl Session {
                     Some(told) => self.told(told)?,
                     None => return Err(Over),
                 },
-                () = sleep_until(wake) => self.overdue(Instant::now())?,
+                () = alarm.at(wake) => self.overdue(Instant::now())?,
             }
         }
     }
@@ -264,7 +269,7 @@ impl Session {
         let wanted = self.chain.link(index).provider.audio_wanted();
         let gate = Gate::new(self.given, wanted, self.options.sample_rate_hz);
         self.line = Line::Open { index, attempt: Some(attempt), stream, gate, samples: 0 };
-        self.send_audio(self.heard.all());
+        self.send_audio(self.heard.all(), TranscriberInput::Audio);
         if self.asked.is_some() {
             self.send_request();
         }
@@ -275,12 +280,13 @@ impl Session {
     fn told(&mut self, told: TranscriberInput) -> Result<(), Over> {
         match told {
             TranscriberInput::Audio(pcm) => {
-                self.heard.push(&pcm);
-                match self.line {
-                    Line::Open { .. } => self.send_audio(pcm),
-                    Line::Opening { .. } => {}
-                    Line::Down => self.wake_up(),
-                }
+                self.heard.push(Arc::clone(&pcm));
+                self.hand_on(pcm, TranscriberInput::Audio);
+            }
+            TranscriberInput::Silence(pcm) => {
+                self.heard.clear();
+                self.heard.push(Arc::clone(&pcm));
+                self.hand_on(pcm, TranscriberInput::Silence);
             }
             TranscriberInput::Finalize { work } => {
                 if let Some(older) = self.asked.take() {
@@ -310,6 +316,14 @@ impl Session {
             }
         }
         self.answer_if_down()
+    }
+
+    fn hand_on(&mut self, pcm: Pcm, kind: fn(Pcm) -> TranscriberInput) {
+        match self.line {
+            Line::Open { .. } => self.send_audio(pcm, kind),
+            Line::Opening { .. } => {}
+            Line::Down => self.wake_up(),
+        }
     }
 
     /// Nobody listens: all are asked again, unless they have just failed.
@@ -344,7 +358,7 @@ impl Session {
         }
     }
 
-    fn send_audio(&mut self, pcm: Vec<i16>) {
+    fn send_audio(&mut self, pcm: Pcm, kind: fn(Pcm) -> TranscriberInput) {
         let Line::Open { index, stream, gate, samples, .. } = &mut self.line else { return };
         let pcm = gate.pass(pcm);
         if pcm.is_empty() {
@@ -353,7 +367,7 @@ impl Session {
         let (index, rate, before) = (*index, u64::from(self.options.sample_rate_hz), *samples);
         *samples += pcm.len() as u64;
         let ms = *samples * 1_000 / rate - before * 1_000 / rate;
-        if stream.input.try_send(TranscriberInput::Audio(pcm)).is_err() {
+        if stream.input.try_send(kind(pcm)).is_err() {
             return self.stuck();
         }
         self.chain.note(index, |line| line.audio_ms = line.audio_ms.saturating_add(ms));

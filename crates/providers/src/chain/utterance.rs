@@ -1,7 +1,7 @@
 //! The audio since the last `Discard`, to be heard again by another transcriber; and what of it one wants that takes
 //! speech only.
 
-use crate::transcriber::AudioWanted;
+use crate::transcriber::{AudioWanted, Pcm};
 use audio::voice::{VoiceDetector, VoiceEvent};
 use std::collections::VecDeque;
 
@@ -10,40 +10,47 @@ pub const REPLAY_S_MAX: usize = 30;
 /// Audio from before speech was noticed: soft beginnings are quieter than what is detected.
 const PREROLL_MS: usize = 320;
 
-/// The newest audio, up to a length.
+/// The newest audio, up to a length, by whole pieces.
 #[derive(Debug)]
 pub(super) struct Newest {
-    samples: VecDeque<i16>,
+    pieces: VecDeque<Pcm>,
+    samples: usize,
     most: usize,
 }
 
 impl Newest {
     pub(super) const fn new(most: usize) -> Self {
-        Self { samples: VecDeque::new(), most }
+        Self { pieces: VecDeque::new(), samples: 0, most }
     }
 
     pub(super) fn of_utterance(sample_rate_hz: u32) -> Self {
         Self::new(sample_rate_hz as usize * REPLAY_S_MAX)
     }
 
-    pub(super) fn push(&mut self, pcm: &[i16]) {
-        let pcm = &pcm[pcm.len().saturating_sub(self.most)..];
-        let excess = (self.samples.len() + pcm.len()).saturating_sub(self.most);
-        self.samples.drain(..excess);
-        self.samples.extend(pcm);
+    pub(super) fn push(&mut self, pcm: Pcm) {
+        self.samples += pcm.len();
+        self.pieces.push_back(pcm);
+        // The oldest piece stays while what follows it is too short.
+        while let Some(first) = self.pieces.front().filter(|first| self.samples - first.len() >= self.most) {
+            self.samples -= first.len();
+            self.pieces.pop_front();
+        }
     }
 
     /// Nothing is kept; a long one's memory is given back.
     pub(super) fn clear(&mut self) {
-        self.samples = VecDeque::new();
+        (self.pieces, self.samples) = (VecDeque::new(), 0);
     }
 
-    pub(super) fn all(&self) -> Vec<i16> {
-        self.samples.iter().copied().collect()
+    pub(super) fn all(&self) -> Pcm {
+        let newest: Vec<i16> = self.pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        newest[newest.len().saturating_sub(self.most)..].into()
     }
 
-    pub(super) fn take(&mut self) -> Vec<i16> {
-        Vec::from(std::mem::take(&mut self.samples))
+    pub(super) fn take(&mut self) -> Pcm {
+        let all = self.all();
+        self.clear();
+        all
     }
 }
 
@@ -78,24 +85,23 @@ impl Gate {
     }
 
     /// What is to be sent of it, if anything.
-    pub(super) fn pass(&mut self, pcm: Vec<i16>) -> Vec<i16> {
+    pub(super) fn pass(&mut self, pcm: Pcm) -> Pcm {
         let Self::Speech(gate) = self else { return pcm };
         gate.detector.push(&pcm, &mut gate.events);
         gate.speech = gate.speech || !gate.events.is_empty() || gate.detector.is_speaking();
         gate.events.clear();
         if gate.speech {
-            let mut all = gate.before.take();
-            all.extend(pcm);
-            return all;
+            let before = gate.before.take();
+            return if before.is_empty() { pcm } else { before.iter().chain(pcm.iter()).copied().collect() };
         }
-        gate.before.push(&pcm);
-        Vec::new()
+        gate.before.push(pcm);
+        Pcm::default()
     }
 
     /// Text is wanted now: what was held back is sent after all.
-    pub(super) fn rest(&mut self) -> Vec<i16> {
+    pub(super) fn rest(&mut self) -> Pcm {
         match self {
-            Self::Open => Vec::new(),
+            Self::Open => Pcm::default(),
             Self::Speech(gate) => {
                 gate.speech = true;
                 gate.before.take()
@@ -119,13 +125,13 @@ mod tests {
     #[test]
     fn the_newest_audio_is_kept() {
         let mut newest = Newest::new(5);
-        newest.push(&[1, 2, 3]);
-        newest.push(&[4, 5, 6]);
-        assert_eq!(newest.all(), [2, 3, 4, 5, 6]);
-        newest.push(&[0; 3]);
-        newest.push(&[7, 8, 9, 10, 11, 12]);
-        assert_eq!(newest.all(), [8, 9, 10, 11, 12]);
-        assert_eq!(newest.take(), [8, 9, 10, 11, 12]);
+        newest.push([1, 2, 3].into());
+        newest.push([4, 5, 6].into());
+        assert_eq!(*newest.all(), [2, 3, 4, 5, 6]);
+        newest.push([0; 3].into());
+        newest.push([7, 8, 9, 10, 11, 12].into());
+        assert_eq!(*newest.all(), [8, 9, 10, 11, 12]);
+        assert_eq!(*newest.take(), [8, 9, 10, 11, 12]);
         assert!(newest.all().is_empty());
     }
 
@@ -134,13 +140,13 @@ mod tests {
         let mut gate = Gate::new(AudioWanted::Continuous, AudioWanted::SpeechOnly, 8_000);
         let mut sent = 0;
         for _ in 0..50 {
-            sent += gate.pass(vec![0; 800]).len();
+            sent += gate.pass([0; 800].into()).len();
         }
         assert_eq!(sent, 0);
         assert_eq!(gate.rest().len(), 2_560, "320 ms, when text is wanted although nothing was noticed");
-        assert_eq!(gate.pass(vec![0; 800]).len(), 800, "and what follows");
+        assert_eq!(gate.pass([0; 800].into()).len(), 800, "and what follows");
         gate.discard();
-        assert!(gate.pass(vec![0; 800]).is_empty());
+        assert!(gate.pass([0; 800].into()).is_empty());
     }
 
     #[test]
@@ -151,7 +157,7 @@ mod tests {
             (AudioWanted::SpeechOnly, AudioWanted::SpeechOnly),
         ] {
             let mut gate = Gate::new(given, wanted, 8_000);
-            assert_eq!(gate.pass(vec![0; 800]).len(), 800);
+            assert_eq!(gate.pass([0; 800].into()).len(), 800);
             assert!(gate.rest().is_empty());
         }
     }

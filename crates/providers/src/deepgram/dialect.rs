@@ -3,6 +3,7 @@
 use super::NAME;
 use super::utterance::Utterance;
 use crate::live::{Answer, Dialect, Vendor, pcm_bytes};
+use crate::transcriber::Pcm;
 use crate::{Error, ErrorKind};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -64,8 +65,12 @@ impl Dialect for Deepgram {
         }
     }
 
-    fn audio(&mut self, pcm: Vec<i16>) {
+    fn audio(&mut self, pcm: Pcm) {
         self.utterance.audio(pcm);
+    }
+
+    fn silence(&mut self, pcm: Pcm) {
+        self.utterance.silence(pcm);
     }
 
     fn discard(&mut self) {

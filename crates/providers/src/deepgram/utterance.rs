@@ -5,6 +5,7 @@
 //! audio need not be sent again after a break, and which `Finalize` it answers.
 
 use crate::live::{Answer, Replay, join};
+use crate::transcriber::Pcm;
 use std::collections::VecDeque;
 use tokio::time::Instant;
 use wire::deepgram::Results;
@@ -51,8 +52,13 @@ impl Utterance {
     }
 
     /// Audio that was (or, while there is no connection, will be) sent.
-    pub(super) fn audio(&mut self, pcm: Vec<i16>) {
+    pub(super) fn audio(&mut self, pcm: impl Into<Pcm>) {
+        let pcm = pcm.into();
         self.audio.push(pcm);
+    }
+
+    pub(super) fn silence(&mut self, pcm: Pcm) {
+        self.audio.rest(pcm);
     }
 
     /// The audio so far is of no interest any more. Unanswered requests are void.

@@ -7,7 +7,9 @@ use super::utterance::Utterance;
 use super::{BASE_URL, NAME, key_header};
 use crate::http::{Http, join_url};
 use crate::live::{Address, Answer, Dialect, Plan, RECONNECT_FIRST_WAIT, Session, pcm_bytes};
-use crate::transcriber::{AudioWanted, INPUT_QUEUE, OUTPUT_QUEUE, Transcriber, TranscriberOptions, TranscriberStream};
+use crate::transcriber::{
+    AudioWanted, INPUT_QUEUE, OUTPUT_QUEUE, Pcm, Transcriber, TranscriberOptions, TranscriberStream,
+};
 use crate::{BoxFuture, Error, ErrorKind};
 use audio::resample::Resampler;
 use secrecy::SecretString;
@@ -225,8 +227,12 @@ impl Dialect for Scribe {
         Ok(true)
     }
 
-    fn audio(&mut self, pcm: Vec<i16>) {
+    fn audio(&mut self, pcm: Pcm) {
         self.utterance.audio(pcm);
+    }
+
+    fn silence(&mut self, pcm: Pcm) {
+        self.utterance.silence(pcm);
     }
 
     fn discard(&mut self) {

@@ -5,6 +5,7 @@
 //! final text, in order; final text that nobody asked for comes after half a minute of speech.
 
 use crate::live::{Answer, Replay, join};
+use crate::transcriber::Pcm;
 use std::collections::VecDeque;
 use tokio::time::Instant;
 use wire::elevenlabs::listen::COMMIT_MS_MIN;
@@ -61,9 +62,15 @@ impl Utterance {
         }
     }
 
-    pub(super) fn audio(&mut self, pcm: Vec<i16>) {
+    pub(super) fn audio(&mut self, pcm: impl Into<Pcm>) {
+        let pcm = pcm.into();
         self.uncommitted += pcm.len() as u64;
         self.audio.push(pcm);
+    }
+
+    pub(super) fn silence(&mut self, pcm: Pcm) {
+        self.uncommitted += pcm.len() as u64;
+        self.audio.rest(pcm);
     }
 
     pub(super) fn discard(&mut self) {

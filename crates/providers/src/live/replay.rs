@@ -1,6 +1,7 @@
 //! The audio that has no final text yet. Positions are samples of the call's audio.
 
 use super::REPLAY_S;
+use crate::transcriber::Pcm;
 use std::collections::VecDeque;
 
 /// See the module.
@@ -11,7 +12,7 @@ pub(crate) struct Replay {
     given: u64,
     /// Up to here the text is final, or nobody wants it.
     settled: u64,
-    kept: VecDeque<Vec<i16>>,
+    kept: VecDeque<Pcm>,
     kept_samples: u64,
 }
 
@@ -36,7 +37,13 @@ impl Replay {
         (seconds * self.sample_rate_hz as f64).round() as u64
     }
 
-    pub(crate) fn push(&mut self, pcm: Vec<i16>) {
+    /// Silence: what came before need not be sent again.
+    pub(crate) fn rest(&mut self, pcm: Pcm) {
+        self.settle(self.given);
+        self.push(pcm);
+    }
+
+    pub(crate) fn push(&mut self, pcm: Pcm) {
         self.given += pcm.len() as u64;
         self.kept_samples += pcm.len() as u64;
         self.kept.push_back(pcm);
@@ -61,7 +68,7 @@ impl Replay {
     pub(crate) fn again(&self) -> Vec<i16> {
         let first = self.given - self.kept_samples;
         let skip = usize::try_from(self.settled.saturating_sub(first)).unwrap_or(usize::MAX);
-        let mut pcm: Vec<i16> = self.kept.iter().flatten().copied().collect();
+        let mut pcm: Vec<i16> = self.kept.iter().flat_map(|piece| piece.iter().copied()).collect();
         pcm.drain(..skip.min(pcm.len()));
         pcm
     }
@@ -90,7 +97,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut audio = Replay::new(S as u32);
         for _ in 0..60 * 50 {
-            audio.push(vec![0; S / 50]);
+            audio.push(vec![0; S / 50].into());
         }
         assert_eq!(audio.kept_samples, u64::from(REPLAY_S) * S as u64);
         assert_eq!(audio.again().len() as u64, audio.kept_samples);
@@ -106,7 +113,7 @@ mod tests {
             for (n, (samples, settle, forget)) in steps.into_iter().enumerate() {
                 let piece = vec![n as i16; samples];
                 all.extend(&piece);
-                audio.push(piece);
+                if settle % 11 == 0 { audio.rest(piece.into()) } else { audio.push(piece.into()) }
                 audio.settle(settle);
                 if forget && settle % 7 == 0 {
                     audio.forget();

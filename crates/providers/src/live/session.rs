@@ -2,10 +2,13 @@
 
 use super::socket::{Address, Socket};
 use super::{Answer, DEAD_AFTER, Dialect, PING_AFTER, RECONNECT_TRIES, RECONNECTS_PER_CALL_MAX, SEND_SAMPLES_MAX};
+use crate::alarm::Alarm;
 use crate::resilience::{RetryPolicy, random01};
-use crate::transcriber::{INPUT_QUEUE, TranscriberInput, TranscriberOutput};
+use crate::transcriber::{INPUT_QUEUE, Pcm, TranscriberInput, TranscriberOutput};
 use crate::{Error, ErrorKind};
 use audio::resample::Resampler;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -132,6 +135,10 @@ impl<D: Dialect> Session<D> {
         if let Err(error) = self.send_again(socket).await {
             return End::Broken(error);
         }
+        let output = self.output.clone();
+        // For the whole connection: to wait anew in each round takes a lock.
+        let mut over = pin!(output.closed());
+        let mut alarm = Alarm::default();
         loop {
             let wake = self.wake_at();
             let result = tokio::select! {
@@ -140,8 +147,8 @@ impl<D: Dialect> Session<D> {
                 count = self.input.recv_many(&mut batch, INPUT_QUEUE) => {
                     if count == 0 { Err(End::CallOver) } else { self.told(socket, &mut batch).await }
                 }
-                () = self.output.closed() => Err(End::CallOver),
-                () = sleep_until(wake) => self.tick(socket).await,
+                () = &mut over => Err(End::CallOver),
+                () = alarm.at(wake) => self.tick(socket).await,
             };
             if let Err(end) = result {
                 return end;
@@ -151,21 +158,25 @@ impl<D: Dialect> Session<D> {
 
     /// What the call said, as many messages as were waiting: audio that queued up goes out in one piece.
     async fn told(&mut self, socket: &mut Socket, batch: &mut Vec<TranscriberInput>) -> Result<(), End> {
-        let mut samples: Vec<i16> = Vec::new();
+        let mut pieces = Pieces::default();
         for input in batch.drain(..) {
             match input {
                 TranscriberInput::Audio(pcm) => {
                     let pcm = at_their_rate(&mut self.resampler, pcm);
-                    samples.extend_from_slice(&pcm);
-                    self.dialect.audio(pcm);
-                    if samples.len() >= SEND_SAMPLES_MAX {
-                        self.send_audio(socket, &samples).await?;
-                        samples.clear();
-                    }
+                    self.dialect.audio(Arc::clone(&pcm));
+                    pieces.push(pcm);
+                }
+                TranscriberInput::Silence(pcm) => {
+                    let pcm = at_their_rate(&mut self.resampler, pcm);
+                    self.dialect.silence(Arc::clone(&pcm));
+                    pieces.push(pcm);
                 }
                 TranscriberInput::Finalize { work } => {
-                    self.send_audio(socket, &samples).await?;
-                    samples.clear();
+                    let audio = pieces.take();
+                    if !audio.is_empty() {
+                        self.last_sent = Instant::now();
+                        socket.feed(self.dialect.audio_message(&audio)).await?;
+                    }
                     let now = Instant::now();
                     self.dialect.request(work, now, now + self.finalize_timeout, &mut self.answers);
                     self.hand_on()?;
@@ -173,8 +184,11 @@ impl<D: Dialect> Session<D> {
                 }
                 TranscriberInput::Discard => self.dialect.discard(),
             }
+            if pieces.samples >= SEND_SAMPLES_MAX {
+                self.send_audio(socket, &pieces.take()).await?;
+            }
         }
-        Ok(self.send_audio(socket, &samples).await?)
+        Ok(self.send_audio(socket, &pieces.take()).await?)
     }
 
     async fn send_audio(&mut self, socket: &mut Socket, samples: &[i16]) -> Result<(), Error> {
@@ -269,6 +283,7 @@ impl<D: Dialect> Session<D> {
                 told = input.recv() => match told {
                     None => return Err(End::CallOver),
                     Some(TranscriberInput::Audio(pcm)) => dialect.audio(at_their_rate(resampler, pcm)),
+                    Some(TranscriberInput::Silence(pcm)) => dialect.silence(at_their_rate(resampler, pcm)),
                     Some(TranscriberInput::Finalize { work }) => {
                         let now = Instant::now();
                         dialect.request(work, now, now + *finalize_timeout, answers);
@@ -326,9 +341,32 @@ fn hand_on(name: &'static str, answers: &mut Vec<Answer>, output: &Sender<Transc
     Ok(())
 }
 
-fn at_their_rate(resampler: &mut Option<Resampler>, pcm: Vec<i16>) -> Vec<i16> {
+/// Audio that goes out in one message.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<Pcm>,
+    samples: usize,
+}
+
+impl Pieces {
+    fn push(&mut self, pcm: Pcm) {
+        self.samples += pcm.len();
+        self.pieces.push(pcm);
+    }
+
+    /// All of it; mostly it is one piece, and no copy.
+    fn take(&mut self) -> Pcm {
+        self.samples = 0;
+        match self.pieces.len() {
+            1 => self.pieces.remove(0),
+            _ => self.pieces.drain(..).flat_map(|piece| piece.to_vec()).collect(),
+        }
+    }
+}
+
+fn at_their_rate(resampler: &mut Option<Resampler>, pcm: Pcm) -> Pcm {
     let Some(resampler) = resampler else { return pcm };
     let mut converted = Vec::with_capacity(pcm.len());
     resampler.process(&pcm, &mut converted);
-    converted
+    converted.into()
 }

@@ -18,6 +18,8 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 
 /// Read buffer of a connection. Results are about 1 kB; the library's own 128 KiB would be most of a call's memory.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// So much is gathered before it is written: messages that belong together are one system call.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// Longest message that is read. A result with hundreds of words is 100 kB, a second of speech in base64 64 kB.
 const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// The handshake is given this much on top of the connect timeout, for the answer to the upgrade.
@@ -101,7 +103,7 @@ impl Address {
         request.headers_mut().insert(self.header.0.clone(), self.header.1.clone());
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_message_size(Some(self.message_bytes_max))
             .max_frame_size(Some(self.message_bytes_max));
         let connector = Connector::Rustls(Arc::clone(self.http.tls()));
@@ -142,6 +144,14 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) async fn send(&mut self, message: Message) -> Result<(), Error> {
         match timeout(SEND_TIMEOUT, self.stream.send(message)).await {
+            Ok(result) => result.map_err(|error| socket_error(self.vendor, error)),
+            Err(_) => Err(self.vendor.error(ErrorKind::TimedOut, "a message is not taken")),
+        }
+    }
+
+    /// A message that others follow at once: it goes out with the next [`Self::send`].
+    pub(crate) async fn feed(&mut self, message: Message) -> Result<(), Error> {
+        match timeout(SEND_TIMEOUT, self.stream.feed(message)).await {
             Ok(result) => result.map_err(|error| socket_error(self.vendor, error)),
             Err(_) => Err(self.vendor.error(ErrorKind::TimedOut, "a message is not taken")),
         }

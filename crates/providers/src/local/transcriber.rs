@@ -120,8 +120,8 @@ impl Session {
 
     fn take(&mut self, request: TranscriberInput) {
         match request {
-            TranscriberInput::Audio(pcm) => {
-                self.heard.extend(pcm);
+            TranscriberInput::Audio(pcm) | TranscriberInput::Silence(pcm) => {
+                self.heard.extend(pcm.iter());
                 let too_much = self.heard.len().saturating_sub(UTTERANCE_S_MAX * self.rate_hz as usize);
                 self.heard.drain(..too_much);
             }

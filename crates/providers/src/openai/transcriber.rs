@@ -177,8 +177,8 @@ impl Session {
     /// What the call says; gives the end of a request that this one replaces.
     fn take(&mut self, request: TranscriberInput) -> Option<TranscriberOutput> {
         match request {
-            TranscriberInput::Audio(pcm) => {
-                self.heard.extend(pcm);
+            TranscriberInput::Audio(pcm) | TranscriberInput::Silence(pcm) => {
+                self.heard.extend(pcm.iter());
                 let most = (self.options.sample_rate_hz as usize).saturating_mul(UTTERANCE_S_MAX);
                 self.heard.drain(..self.heard.len().saturating_sub(most));
                 None

@@ -323,7 +323,7 @@ impl Line {
 
     fn told(&mut self, input: TranscriberInput) {
         match input {
-            TranscriberInput::Audio(pcm) => {
+            TranscriberInput::Audio(pcm) | TranscriberInput::Silence(pcm) => {
                 let mut theirs = Vec::with_capacity(pcm.len() * 3);
                 self.resampler.process(&pcm, &mut theirs);
                 self.engine.audio(theirs, &mut self.out);

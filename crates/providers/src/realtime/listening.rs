@@ -61,7 +61,7 @@ impl Listening {
 
     pub(super) fn audio(&mut self, pcm: Vec<i16>) {
         self.fresh += pcm.len() as u64;
-        self.audio.push(pcm);
+        self.audio.push(pcm.into());
     }
 
     /// So many samples are this long.

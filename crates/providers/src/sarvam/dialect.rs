@@ -4,6 +4,7 @@ use super::NAME;
 use super::connection::{VENDOR, told};
 use super::utterance::Utterance;
 use crate::live::{Answer, Dialect, pcm_bytes};
+use crate::transcriber::Pcm;
 use crate::{Error, ErrorKind};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -80,8 +81,12 @@ impl Dialect for Sarvam {
         Ok(true)
     }
 
-    fn audio(&mut self, pcm: Vec<i16>) {
+    fn audio(&mut self, pcm: Pcm) {
         self.utterance.audio(pcm);
+    }
+
+    fn silence(&mut self, pcm: Pcm) {
+        self.utterance.silence(pcm);
     }
 
     fn discard(&mut self) {

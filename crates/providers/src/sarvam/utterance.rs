@@ -6,6 +6,7 @@
 //! while, on a connection that is known to work.
 
 use crate::live::{Answer, Replay, join};
+use crate::transcriber::Pcm;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -101,8 +102,13 @@ impl Utterance {
         }
     }
 
-    pub(super) fn audio(&mut self, pcm: Vec<i16>) {
+    pub(super) fn audio(&mut self, pcm: impl Into<Pcm>) {
+        let pcm = pcm.into();
         self.audio.push(pcm);
+    }
+
+    pub(super) fn silence(&mut self, pcm: Pcm) {
+        self.audio.rest(pcm);
     }
 
     pub(super) fn discard(&mut self) {

@@ -1,6 +1,7 @@
 //! One connection: hands sentences to the vendor and what comes back to the sentences.
 
 use super::{Cancelled, Event, Life, Pool, SENTENCE_SOUND_S_MAX, Talk};
+use crate::alarm::Alarm;
 use crate::live::{DEAD_AFTER, Frame, PING_AFTER, Socket, Vendor};
 use crate::speaker::SpeakRequest;
 use crate::{Error, ErrorKind};
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 /// A cancelled sentence that the vendor does not end for so long: the connection is not used for new ones.
@@ -62,6 +63,7 @@ pub(super) struct Connection {
     idle_since: Instant,
     heard_at: Instant,
     pinged: bool,
+    alarm: Alarm,
 }
 
 impl Connection {
@@ -89,6 +91,7 @@ impl Connection {
             idle_since: now,
             heard_at: now,
             pinged: false,
+            alarm: Alarm::default(),
         }
     }
 
@@ -110,11 +113,15 @@ impl Connection {
                 None => return Err(End::Idle),
             },
             frame = self.socket.next_frame() => self.heard(frame.map_err(End::Lost)?)?,
-            () = sleep_until(wake) => self.overdue(Instant::now()).await?,
+            () = self.alarm.at(wake) => self.overdue(Instant::now()).await?,
         }
-        for message in self.out.drain(..) {
-            self.socket.send(message).await.map_err(End::Lost)?;
+        let mut out = self.out.drain(..).peekable();
+        while let Some(message) = out.next() {
+            let sent =
+                if out.peek().is_some() { self.socket.feed(message).await } else { self.socket.send(message).await };
+            sent.map_err(End::Lost)?;
         }
+        drop(out);
         if self.retired && self.sentences.is_empty() { Err(End::Idle) } else { Ok(()) }
     }
 

@@ -216,7 +216,7 @@ async fn a_stream_answers_the_newest_request_and_forgets_on_discard() {
     }
     let mut stream = stream("en-IN", LINE_HZ).await.unwrap();
     for chunk in recording("auth-thankyou").chunks(800) {
-        stream.input.send(TranscriberInput::Audio(chunk.to_vec())).await.unwrap();
+        stream.input.send(TranscriberInput::Audio(chunk.into())).await.unwrap();
     }
     for work in [1, 2, 3] {
         stream.input.send(TranscriberInput::Finalize { work }).await.unwrap();
@@ -247,9 +247,9 @@ async fn an_endless_utterance_keeps_its_end() {
     }
     let mut stream = stream("en", LINE_HZ).await.unwrap();
     for _ in 0..UTTERANCE_S_MAX + 5 {
-        stream.input.send(TranscriberInput::Audio(silence(1_000))).await.unwrap();
+        stream.input.send(TranscriberInput::Audio(silence(1_000).into())).await.unwrap();
     }
-    stream.input.send(TranscriberInput::Audio(recording("auth-thankyou"))).await.unwrap();
+    stream.input.send(TranscriberInput::Audio(recording("auth-thankyou").into())).await.unwrap();
     stream.input.send(TranscriberInput::Finalize { work: 9 }).await.unwrap();
     let answer = stream.output.recv().await.unwrap();
     let TranscriberOutput::Final { work: 9, text } = &answer else { panic!("{answer:?}") };

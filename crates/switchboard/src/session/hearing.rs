@@ -1,6 +1,7 @@
 //! The caller's audio: voice activity, the utterance being spoken, and its way to the transcriber.
 
 use super::Session;
+use super::gather::{Gather, Moment};
 use super::work::{Work, WorkEvent};
 use crate::live::Live;
 use audio::resample::Resampler;
@@ -39,6 +40,9 @@ pub(crate) struct Hearing {
     /// What the last transcriber that was asked for listens for.
     language: String,
     wanted: AudioWanted,
+    gather: Gather,
+    /// Media time at which the utterance began.
+    utterance_from_ms: u64,
     /// A request that came before the transcriber was open.
     asked_early: Option<WorkId>,
     asked: Option<WorkId>,
@@ -86,6 +90,8 @@ impl Hearing {
             next_transcriber: None,
             language: language.to_owned(),
             wanted,
+            gather: Gather::new(rate),
+            utterance_from_ms: 0,
             asked_early: None,
             asked: None,
             transcriber_gone: false,
@@ -164,7 +170,7 @@ impl Hearing {
     fn send(&mut self, input: TranscriberInput) {
         let Some(stream) = &self.transcriber else { return };
         if let Err(error) = stream.input.try_send(input)
-            && let TranscriberInput::Audio(lost) = error.into_inner()
+            && let TranscriberInput::Audio(lost) | TranscriberInput::Silence(lost) = error.into_inner()
         {
             self.dropped_ms += lost.len() as u64 * 1_000 / u64::from(self.rate);
         }
@@ -192,14 +198,27 @@ impl Hearing {
         let begins = !self.in_utterance && voice;
         if begins {
             self.in_utterance = true;
+            self.utterance_from_ms = media_end_ms;
             self.utterance.extend(&self.preroll);
         } else if self.in_utterance && self.utterance.len() < (self.rate * UTTERANCE_S_MAX) as usize {
             self.utterance.extend(&self.pcm);
         }
         match self.wanted {
-            AudioWanted::Continuous => self.send(TranscriberInput::Audio(self.pcm.clone())),
-            AudioWanted::SpeechOnly if begins => self.send(TranscriberInput::Audio(self.utterance.clone())),
-            AudioWanted::SpeechOnly if self.in_utterance => self.send(TranscriberInput::Audio(self.pcm.clone())),
+            AudioWanted::Continuous => {
+                let spoken_ms = self.in_utterance.then(|| media_end_ms - self.utterance_from_ms);
+                let silent_ms = media_end_ms.saturating_sub(self.detector.last_loud_ms().unwrap_or(0));
+                let moment = Moment::of(spoken_ms, silent_ms);
+                if let Some(piece) = self.gather.push(&self.pcm, moment) {
+                    self.send(match moment {
+                        Moment::Quiet => TranscriberInput::Silence(piece),
+                        Moment::Loud | Moment::Tense => TranscriberInput::Audio(piece),
+                    });
+                }
+            }
+            AudioWanted::SpeechOnly if begins => self.send(TranscriberInput::Audio(self.utterance.as_slice().into())),
+            AudioWanted::SpeechOnly if self.in_utterance => {
+                self.send(TranscriberInput::Audio(self.pcm.as_slice().into()))
+            }
             AudioWanted::SpeechOnly => {}
         }
     }
@@ -277,6 +296,9 @@ impl Session {
             return;
         }
         self.hearing.asked = Some(work);
+        if let Some(held) = self.hearing.gather.take() {
+            self.hearing.send(TranscriberInput::Audio(held));
+        }
         let request = TranscriberInput::Finalize { work: work.0 };
         let full = self.hearing.transcriber.as_ref().is_some_and(|stream| stream.input.try_send(request).is_err());
         if full {
@@ -310,7 +332,9 @@ impl Session {
                 self.hearing.transcriber = Some(stream);
                 self.hearing.transcriber_gone = false;
                 if self.hearing.in_utterance {
-                    let utterance = self.hearing.utterance.clone();
+                    // What is held is part of it.
+                    let _ = self.hearing.gather.take();
+                    let utterance = self.hearing.utterance.as_slice().into();
                     self.hearing.send(TranscriberInput::Audio(utterance));
                 }
                 if let Some(work) = self.hearing.asked_early.take() {
@@ -446,13 +470,13 @@ mod tests {
         hearing.asked = Some(WorkId(7));
         hearing.next_transcriber = Some(new);
         hearing.change_over();
-        hearing.send(TranscriberInput::Audio(vec![1; 80]));
+        hearing.send(TranscriberInput::Audio([1; 80].into()));
         assert!(to_new.try_recv().is_err(), "the utterance is heard to its end by who began to hear it");
         assert!(matches!(to_old.try_recv(), Ok(TranscriberInput::Audio(_))));
         // The utterance is over, and with it what was asked about it.
         hearing.discard();
         assert!(matches!(to_old.try_recv(), Ok(TranscriberInput::Discard)));
-        hearing.send(TranscriberInput::Audio(vec![1; 80]));
+        hearing.send(TranscriberInput::Audio([1; 80].into()));
         assert!(matches!(to_new.try_recv(), Ok(TranscriberInput::Audio(_))));
         assert!(to_old.try_recv().is_err(), "closed");
     }
@@ -474,7 +498,7 @@ mod tests {
         let ((input, _given), (_, output)) = (mpsc::channel(1), mpsc::channel(1));
         hearing.transcriber = Some(TranscriberStream { input, output });
         for _ in 0..3 {
-            hearing.send(TranscriberInput::Audio(vec![0; FRAME]));
+            hearing.send(TranscriberInput::Audio([0; FRAME].into()));
         }
         assert_eq!(hearing.dropped_ms(), 200);
     }

@@ -7,6 +7,7 @@
 mod behind;
 mod counts;
 mod effects;
+mod gather;
 mod hearing;
 mod line;
 mod opening;
@@ -31,14 +32,17 @@ use futures_util::StreamExt;
 use hearing::Hearing;
 use model::{CallCounts, CallTime, CallUsage, CarrierKind, E164, EndedReason, RecordingId};
 use opening::Early;
+use providers::alarm::Alarm;
 use providers::tools::Toolbox;
 use speaking::Speaking;
 use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use thinking::Recalling;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use work::{Work, WorkEvent};
 
 /// The carrier's start message must come within this time after the upgrade; Exotel's own budget is 10 s.
@@ -89,6 +93,7 @@ struct Session {
     told_fallbacks: CallCounts,
     last_audio_ms: u64,
     ended: Option<EndedReason>,
+    alarm: Alarm,
 }
 
 /// Runs a call from the upgraded socket to its last record.
@@ -143,6 +148,8 @@ impl Session {
                 self.message(message, CallTime(u64::try_from(at.as_millis()).unwrap_or(u64::MAX)));
             }
         }
+        // For the whole call: to wait anew in each round takes a lock that all calls share.
+        let mut hard_stop = pin!(self.board.hard_stop.clone().cancelled_owned());
         while self.ended.is_none() {
             if let Err(reason) = self.send_due(&mut socket).await {
                 self.leave(reason);
@@ -151,24 +158,29 @@ impl Session {
             if self.ended.is_some() {
                 break;
             }
-            let wake = self.next(&mut socket, &mut commands).await;
+            let wake = self.next(&mut socket, &mut commands, hard_stop.as_mut()).await;
             self.woken(wake);
         }
         self.board.unregister(call_id);
         self.finish(socket).await;
     }
 
-    async fn next(&mut self, socket: &mut WebSocket, commands: &mut mpsc::Receiver<Command>) -> Wake {
+    async fn next(
+        &mut self,
+        socket: &mut WebSocket,
+        commands: &mut mpsc::Receiver<Command>,
+        mut hard_stop: Pin<&mut WaitForCancellationFutureOwned>,
+    ) -> Wake {
         let due = self.began + Duration::from_millis(self.due_ms());
         tokio::select! {
             biased;
-            () = self.board.hard_stop.cancelled() => Wake::HardStop,
+            () = &mut hard_stop => Wake::HardStop,
             command = commands.recv(), if !commands.is_closed() => Wake::Command(command),
             message = socket.next() => Wake::Socket(message),
             event = self.work.next() => Wake::Work(event),
             output = self.hearing.next_output() => Wake::Transcript(output),
             chunk = self.speaking.next_chunk() => Wake::Speech(chunk),
-            () = tokio::time::sleep_until(due) => Wake::Timer,
+            () = self.alarm.at(due) => Wake::Timer,
         }
     }
 
@@ -201,8 +213,7 @@ impl Session {
     fn due_ms(&self) -> u64 {
         let mut due = self.last_audio_ms + SILENT_LINE_MS + 1;
         due = due.min(self.call.deadline().map_or(u64::MAX, CallTime::ms));
-        due = due.min(self.speaking.due_ms().unwrap_or(u64::MAX));
-        due.min(self.recorder.as_ref().map_or(u64::MAX, Recorder::due_ms))
+        due.min(self.speaking.due_ms().unwrap_or(u64::MAX))
     }
 
     fn now(&self) -> CallTime {

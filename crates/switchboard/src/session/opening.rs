@@ -22,6 +22,7 @@ use call::variables::{Variables, fill_agent};
 use call::{Call, CallSetup};
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{AgentConfig, CallCounts, CallId, CarrierKind, E164, EndedReason, RecordingId};
+use providers::alarm::Alarm;
 use providers::tools::{LookupRequest, Toolbox};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -106,6 +107,7 @@ pub(super) async fn open(
         told_fallbacks: CallCounts::default(),
         last_audio_ms: 0,
         ended: None,
+        alarm: Alarm::default(),
         grant,
     });
     Ok((session, early))
@@ -119,6 +121,8 @@ async fn serve(
     rate: u32,
     now: DateTime<Utc>,
 ) -> Result<(Chosen, Work, Option<RecordingId>), EndedReason> {
+    // The semaphore is never closed.
+    let _turn = board.openings.acquire().await;
     let services = board.services.choose(grant.tenant, &grant.agent, rate).await.map_err(|error| {
         tracing::error!(call.id = %grant.call, error = %error, "the agent's services are not available");
         EndedReason::ProviderFailed
@@ -266,7 +270,7 @@ async fn begin_records(
 
 /// A call without its recording is better than no call; the missing recording is on record.
 async fn begin_recorder(board: &Arc<Switchboard>, id: RecordingId, call: CallId, rate: u32) -> Option<Recorder> {
-    match Recorder::begin(&spool_path(&board.settings.spool_dir, call), rate).await {
+    match Recorder::begin(&board.spool, &spool_path(&board.settings.spool_dir, call), rate).await {
         Ok(recorder) => Some(recorder),
         Err(error) => {
             tracing::error!(recording.id = %id, error = %error, "a recording could not be begun");

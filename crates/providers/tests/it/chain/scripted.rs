@@ -158,7 +158,7 @@ impl Transcriber for Scripted {
                 let mut heard = 0;
                 while let Some(told) = told.recv().await {
                     match told {
-                        TranscriberInput::Audio(pcm) => heard += pcm.len(),
+                        TranscriberInput::Audio(pcm) | TranscriberInput::Silence(pcm) => heard += pcm.len(),
                         TranscriberInput::Discard => heard = 0,
                         TranscriberInput::Finalize { work } => {
                             let Some(first) = first else { continue };

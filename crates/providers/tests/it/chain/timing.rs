@@ -231,18 +231,32 @@ async fn the_utterance_is_heard_again_by_the_next_transcriber_in_time() {
     let chain = transcribers(&[&first, &second], &bench, &meter);
     let mut stream = open(&chain).await;
     for _ in 0..REPLAY_S_MAX + 5 {
-        stream.input.send(TranscriberInput::Audio(vec![1; 8_000])).await.expect("it listens");
+        stream.input.send(TranscriberInput::Audio(vec![1; 8_000].into())).await.expect("it listens");
         sleep(MS).await;
     }
     let want = format!("b {}", REPLAY_S_MAX * 8_000);
     assert_eq!(ask(&mut stream, 1).await, (Some(want), TEXT_FIRST + MS * 300), "the newest of it");
     assert_eq!(first.running(), 0, "the first one is closed");
     stream.input.send(TranscriberInput::Discard).await.expect("it listens");
-    stream.input.send(TranscriberInput::Audio(vec![1; 80])).await.expect("it listens");
+    stream.input.send(TranscriberInput::Audio(vec![1; 80].into())).await.expect("it listens");
     assert_eq!(ask(&mut stream, 2).await, (Some("b 80".into()), MS * 300));
     drop(stream);
     sleep(MS).await;
     assert_eq!((first.running(), second.running()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_not_heard_again_but_for_what_came_just_before_the_words() {
+    let (bench, meter) = (Bench::new(), Meter::new());
+    let (first, second) = (Scripted::new("a", None), Scripted::new("b", Some(MS * 300)));
+    let chain = transcribers(&[&first, &second], &bench, &meter);
+    let mut stream = open(&chain).await;
+    for _ in 0..20 {
+        stream.input.send(TranscriberInput::Silence(vec![0; 4_000].into())).await.expect("it listens");
+        sleep(MS).await;
+    }
+    stream.input.send(TranscriberInput::Audio(vec![1; 800].into())).await.expect("it listens");
+    assert_eq!(ask(&mut stream, 1).await, (Some("b 4800".into()), TEXT_FIRST + MS * 300));
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +266,7 @@ async fn a_text_that_nobody_gives_is_told_in_time() {
     for (scripts, want) in [(vec![&first], TEXT_DEADLINE), (vec![&first, &second], TEXT_DEADLINE)] {
         let chain = transcribers(&scripts, &bench, &meter);
         let mut stream = open(&chain).await;
-        stream.input.send(TranscriberInput::Audio(vec![1; 800])).await.expect("it listens");
+        stream.input.send(TranscriberInput::Audio(vec![1; 800].into())).await.expect("it listens");
         assert_eq!(ask(&mut stream, 1).await, (None, want), "{}", scripts.len());
     }
 }
@@ -264,10 +278,10 @@ async fn when_nobody_listens_it_is_tried_again_after_a_rest() {
     only.set_fails(true);
     let chain = transcribers(&[&only], &bench, &meter);
     let mut stream = open(&chain).await;
-    stream.input.send(TranscriberInput::Audio(vec![1; 800])).await.expect("it listens");
+    stream.input.send(TranscriberInput::Audio(vec![1; 800].into())).await.expect("it listens");
     assert_eq!(ask(&mut stream, 1).await, (None, Duration::ZERO));
     only.set_fails(false);
     advance(Duration::from_secs(2)).await;
-    stream.input.send(TranscriberInput::Audio(vec![1; 800])).await.expect("it listens");
+    stream.input.send(TranscriberInput::Audio(vec![1; 800].into())).await.expect("it listens");
     assert_eq!(ask(&mut stream, 2).await, (Some("a 1600".into()), MS * 100));
 }

@@ -40,7 +40,7 @@ async fn open(chain: &ChainTranscriber) -> TranscriberStream {
 
 async fn speak(stream: &TranscriberStream, ms: usize) {
     for _ in 0..ms / 20 {
-        stream.input.send(TranscriberInput::Audio(vec![2_000; RATE as usize / 50])).await.expect("it listens");
+        stream.input.send(TranscriberInput::Audio(vec![2_000; RATE as usize / 50].into())).await.expect("it listens");
     }
 }
 
@@ -267,7 +267,7 @@ async fn what_is_said_before_anybody_listens_is_heard() {
     let mut stream = open(&chain).await;
     // No await in between: the session has not begun yet.
     for _ in 0..20 {
-        stream.input.try_send(TranscriberInput::Audio(vec![2_000; 160])).expect("room");
+        stream.input.try_send(TranscriberInput::Audio(vec![2_000; 160].into())).expect("room");
     }
     stream.input.try_send(TranscriberInput::Finalize { work: 3 }).expect("room");
     let (work, text) = timeout(OPEN_DEADLINE, answer(&mut stream)).await.expect("soon");

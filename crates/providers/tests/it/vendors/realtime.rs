@@ -24,7 +24,7 @@ pub(super) fn options() -> TranscriberOptions {
 
 pub(super) async fn speak(stream: &TranscriberStream, ms: usize) {
     for _ in 0..ms / 20 {
-        stream.input.send(TranscriberInput::Audio(vec![2_000; RATE as usize / 50])).await.expect("it listens");
+        stream.input.send(TranscriberInput::Audio(vec![2_000; RATE as usize / 50].into())).await.expect("it listens");
     }
 }
 

@@ -41,7 +41,7 @@ async fn open(settings: ListenSettings) -> TranscriberStream {
 async fn send_at(stream: &TranscriberStream, rate: u32, level: i16, ms: usize) {
     for _ in 0..ms / 20 {
         let frame = vec![level; rate as usize / 50];
-        stream.input.send(TranscriberInput::Audio(frame)).await.expect("it listens");
+        stream.input.send(TranscriberInput::Audio(frame.into())).await.expect("it listens");
     }
 }
 

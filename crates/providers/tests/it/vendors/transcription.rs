@@ -37,7 +37,7 @@ async fn scripted(texts: &[&str]) -> FakeVendors {
 async fn send(stream: &TranscriberStream, level: i16, ms: usize) {
     for _ in 0..ms / 20 {
         let frame = vec![level; RATE as usize / 50];
-        stream.input.send(TranscriberInput::Audio(frame)).await.expect("it listens");
+        stream.input.send(TranscriberInput::Audio(frame.into())).await.expect("it listens");
     }
 }
 
@@ -141,7 +141,7 @@ async fn audio_that_queued_up_goes_out_together() {
     let mut stream = open(settings(&fakes.listen_url())).await;
     // No await between them: the session cannot run on this one thread until all are queued.
     for _ in 0..40 {
-        stream.input.try_send(TranscriberInput::Audio(vec![0; 160])).expect("room");
+        stream.input.try_send(TranscriberInput::Audio(vec![0; 160].into())).expect("room");
     }
     finalize(&stream, 1).await;
     final_text(&mut stream, 1).await;

@@ -39,7 +39,7 @@ async fn tell(stream: &TranscriberStream, input: TranscriberInput) {
 }
 
 async fn speak(stream: &TranscriberStream, level: i16, ms: usize) {
-    tell(stream, TranscriberInput::Audio(vec![level; RATE * ms / 1_000])).await;
+    tell(stream, TranscriberInput::Audio(vec![level; RATE * ms / 1_000].into())).await;
 }
 
 async fn finalize(stream: &TranscriberStream, work: u64) {
