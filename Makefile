@@ -48,8 +48,8 @@ check: need ## Formatting, lints, house rules, licences: what a change must pass
 		echo "caly: cargo-deny is not installed; licences and bans were not checked (cargo install --locked cargo-deny)"; \
 	fi
 
-bench: need models ## Measure a node from outside: processor, memory, answers, interruptions (ARGS="--help" lists options)
-	$(CARGO) run --release --quiet --package caly -- bench $(ARGS)
+bench: need models ## Measure a node from outside, about nine minutes: table and plot in target/bench (ARGS="--help" lists options)
+	$(CARGO) run --release --quiet --package caly -- bench $(or $(ARGS),--suite)
 
 models: ## Fetch the built-in speech models; does nothing when they are there
 	scripts/fetch-models

@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod carrier;
+pub mod load;
 pub mod mail_sink;
 pub mod nobody;
 pub mod peers;

@@ -3,54 +3,52 @@
 //! measurements that docs/measurements.md keeps. `caly bench turns` measures what is heard, without a server.
 
 mod caller;
+mod case;
 mod cores;
+mod database;
 mod figures;
+mod machine;
+mod measure;
+mod outcome;
+mod plot;
+mod relay;
 mod report;
+mod scripted;
 mod server;
 mod setup;
+mod speech;
+mod tables;
 mod turns;
 
 use crate::clock;
 use crate::config::Config;
-use crate::terminal::complain;
+use crate::open_files;
+use crate::terminal::{complain, say};
 use anyhow::{Context, bail, ensure};
-use caller::{Caller, Metered, SAMPLE_RATE_HZ, Speech, TurnCaller};
+use case::{Case, Profile, Shape, System};
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use cores::Cores;
-use figures::{Figures, Window};
 use indicatif::{ProgressBar, ProgressStyle};
-use report::{Machine, Report, Run, ServerFigures};
-use secrecy::SecretString;
+use machine::Machine;
+use outcome::Run;
 use serde::Serialize;
-use server::{Scratch, Server, Usage};
-use setup::Setup;
-use std::path::PathBuf;
+use speech::Speech;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
-use testkit::carrier::{Announce, FakeExotel, Options};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tables::Report;
 
-/// Most calls at once; more than one core of callers can play in time.
-const CALLS_MAX: usize = 500;
 /// Longest window.
-const SECONDS_MAX: u64 = 3_600;
-/// After the last call has begun, so long until the window opens: one turn of every caller.
-const SETTLE: Duration = Duration::from_secs(6);
-/// What was said in the window is answered within this time after it, or not at all.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(3_500);
-/// The same for the built-in models, which may be busy with other callers.
-const ANSWERED_WITHIN_BUILTIN: Duration = Duration::from_secs(8);
-/// After that every caller has hung up and closed within this time.
-const CLOSED_WITHIN: Duration = Duration::from_secs(20);
-/// Between two looks at the server's memory, and two moves of the progress bar.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What the vendors' fixed latencies add to every answer: 50 ms to the final text, 180 ms to the end of the first
-/// sentence, 80 ms to its first sound.
-const VENDORS_MS: u64 = 310;
-/// Silence after which the vendor's transcriber says that a turn is over: as our client asks for.
-const VENDORS_SILENCE_MS: u64 = 300;
+const SECONDS_MAX: u64 = 12 * 3_600;
+/// Most calls with the built-in models and their scripted callers.
+const SCRIPTED_CALLS_MAX: usize = 500;
+/// Window with the built-in models, unless it is given, in seconds.
+const SCRIPTED_SECONDS: u64 = 40;
+/// Calls, unless they are given.
+const CALLS: [usize; 3] = [1, 10, 100];
+const SCRIPTED_CALLS: [usize; 3] = [1, 10, 50];
+/// Steps of a ramp, unless they are given.
+const RAMP_STEP: usize = 100;
+const RAMP_STEPS: usize = 20;
 
 /// Where the server's speech comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -66,17 +64,19 @@ enum SpeechKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum TurnEnd {
-    /// The vendor's transcriber, after 300 ms of silence.
+    /// The vendor's transcriber, after 100 ms of silence.
     Transcriber,
     /// Our own voice activity and a pause.
     Silence,
 }
 
-/// What else can be measured.
+/// What else there is.
 #[derive(Subcommand)]
 enum What {
     /// How well the end of a caller's turn is told on recorded speech, and how often voice activity is wrong.
     Turns(turns::Arguments),
+    /// The yardstick that `--relay` measures: passes messages between callers and vendors, and nothing else.
+    Relay(relay::Arguments),
 }
 
 /// What `caly bench` takes.
@@ -85,55 +85,106 @@ enum What {
 pub(crate) struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
-    /// How many calls at once; a fresh server for each number.
-    #[arg(long, value_delimiter = ',', default_value = "1,10,50")]
+    /// Which carrier, with which frames; a fresh server for each.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "exotel-100")]
+    profile: Vec<Profile>,
+    /// How calls come and go.
+    #[arg(long, value_enum, default_value_t = Shape::Steady)]
+    shape: Shape,
+    /// How many calls at once; a fresh server for each number, but for a ramp, whose steps they are [default: 1,10,100]
+    #[arg(long, value_delimiter = ',')]
     calls: Vec<usize>,
-    /// How long to measure, in seconds.
-    #[arg(long, default_value_t = 40)]
-    seconds: u64,
-    /// The calls begin spread over this time.
-    #[arg(long, default_value_t = 5)]
-    ramp_s: u64,
+    /// Calls of a storm, on top of the others.
+    #[arg(long, default_value_t = 1_000)]
+    storm_calls: usize,
+    /// How long to measure, in seconds [default: 20; churn 60, storm 30, soak 1800]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// The calls begin spread over this time [default: whole turns of 6 s]
+    #[arg(long)]
+    ramp_s: Option<u64>,
+    /// Record the calls.
+    #[arg(long, default_value_t = true, action = ArgAction::Set)]
+    record: bool,
+    /// Most calls that the server is told to take [default: as many as there are]
+    #[arg(long)]
+    calls_max: Option<usize>,
+    /// Measure the bare relay as well, and how many times its processor time the server takes.
+    #[arg(long)]
+    relay: bool,
+    /// The usual measurements of all carriers, about nine minutes.
+    #[arg(long, conflicts_with_all = ["profile", "shape", "calls", "seconds"])]
+    suite: bool,
+    /// Folder for bench.json, bench.md and bench.svg.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// Write the figures to this file as well, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Where the server's speech comes from.
     #[arg(long, value_enum, default_value_t = SpeechKind::Stub)]
     speech: SpeechKind,
-    /// Length of the carrier's frames: 100 or 20.
-    #[arg(long, default_value_t = 100)]
-    frame_ms: u64,
     /// With stub: who says that a turn is over.
     #[arg(long, value_enum, default_value_t = TurnEnd::Transcriber)]
     turn_end: TurnEnd,
     /// With stub and silence: how much of it ends a turn.
     #[arg(long, default_value_t = 100)]
     pause_ms: u64,
-    /// Write the figures to this file, as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Do not record the calls.
-    #[arg(long)]
-    no_record: bool,
     /// Give server and callers a core each, when there are two.
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     pin: bool,
 }
 
 impl Arguments {
-    /// What is not our doing in an answer, in ms; none with the built-in models.
-    fn vendors_ms(&self) -> Option<u64> {
-        match (self.speech, self.turn_end) {
-            (SpeechKind::Builtin, _) => None,
-            (SpeechKind::Stub, TurnEnd::Transcriber) => Some(VENDORS_MS + VENDORS_SILENCE_MS),
-            (SpeechKind::Stub, TurnEnd::Silence) => Some(VENDORS_MS + self.pause_ms),
+    /// What is to be measured, in this order.
+    fn cases(&self) -> anyhow::Result<Vec<Case>> {
+        let seconds = self.seconds.unwrap_or(self.shape.seconds());
+        ensure!((1..=SECONDS_MAX).contains(&seconds), "--seconds must be from 1 to {SECONDS_MAX}");
+        ensure!(self.ramp_s.is_none_or(|ramp_s| ramp_s <= SECONDS_MAX), "--ramp-s must be at most {SECONDS_MAX}");
+        let model = Case {
+            system: System::Caly,
+            profile: Profile::Exotel100,
+            shape: self.shape,
+            calls: Vec::new(),
+            record: self.record,
+            seconds,
+            ramp_s: self.ramp_s,
+            storm_calls: self.storm_calls,
+            calls_max: self.calls_max,
+            turn_end: self.turn_end,
+            pause_ms: self.pause_ms,
+        };
+        let mut cases = if self.suite { case::suite(&model) } else { Vec::new() };
+        if !self.suite {
+            for profile in &self.profile {
+                for calls in self.calls() {
+                    cases.push(Case { profile: *profile, calls, ..model.clone() });
+                }
+            }
         }
+        if self.relay {
+            cases = cases.into_iter().flat_map(with_relay).collect();
+        }
+        cases.iter().try_for_each(Case::check)?;
+        Ok(cases)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
-        ensure!(!self.calls.is_empty(), "--calls needs a number");
-        ensure!(self.calls.iter().all(|n| (1..=CALLS_MAX).contains(n)), "--calls must be from 1 to {CALLS_MAX}");
-        ensure!((1..=SECONDS_MAX).contains(&self.seconds), "--seconds must be from 1 to {SECONDS_MAX}");
-        ensure!(self.ramp_s <= SECONDS_MAX, "--ramp-s must be at most {SECONDS_MAX}");
-        ensure!(matches!(self.frame_ms, 20 | 100), "--frame-ms must be 20 or 100");
-        Ok(())
+    /// The numbers of calls of each case.
+    fn calls(&self) -> Vec<Vec<usize>> {
+        match (self.shape, self.calls.as_slice()) {
+            (Shape::Ramp, []) => vec![(1..=RAMP_STEPS).map(|n| n * RAMP_STEP).collect()],
+            (Shape::Ramp, given) => vec![given.to_vec()],
+            (_, []) => CALLS.iter().map(|calls| vec![*calls]).collect(),
+            (_, given) => given.iter().map(|calls| vec![*calls]).collect(),
+        }
+    }
+}
+
+/// The relay goes first, so that the server's line can be measured by it.
+fn with_relay(case: Case) -> Vec<Case> {
+    match case.shape {
+        Shape::Steady => vec![Case { system: System::Relay, ..case.clone() }, case],
+        Shape::Ramp | Shape::Churn | Shape::Storm | Shape::Soak => vec![case],
     }
 }
 
@@ -142,19 +193,89 @@ impl Arguments {
 /// # Errors
 /// When something it needs is missing, or the server ends. The exit status is 1 when a call failed.
 pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(What::Turns(arguments)) = &arguments.what {
-        return Box::pin(turns::run(config, arguments)).await;
+    match &arguments.what {
+        Some(What::Turns(arguments)) => return Box::pin(turns::run(config, arguments)).await,
+        Some(What::Relay(arguments)) => return Box::pin(relay::run(arguments)).await,
+        None => {}
     }
-    arguments.check()?;
-    let caller = match arguments.speech {
-        SpeechKind::Stub => Caller::Turns(TurnCaller::new(Arc::new(Speech::load(&config.voices_dir)?))),
-        SpeechKind::Builtin => Caller::clinic(&config.voices_dir)?,
-    };
+    match arguments.speech {
+        SpeechKind::Stub => Box::pin(load(config, &arguments)).await,
+        SpeechKind::Builtin => Box::pin(scripted(config, &arguments)).await,
+    }
+}
+
+/// Calls in any number, with vendors beside them.
+async fn load(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let cases = arguments.cases()?;
+    let speech = Speech::load(&config.voices_dir)?;
+    open_files::enough_for(cases.iter().map(Case::at_once).max().unwrap_or(0))?;
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("the folder {} cannot be made", arguments.out.display()))?;
     let machine = Machine::look();
-    let (cores, said) = if arguments.pin { separate().await } else { (None, "no cores of their own".to_owned()) };
-    let mut report = Report::new(&arguments, machine, said);
+    let (cores, said) = separate(arguments.pin).await;
+    let mut report = Report::new(machine, said);
     report.print_head();
-    let bench = Bench { config, arguments: &arguments, cores, caller };
+    let bench = measure::Bench { config, cores, speech: &speech };
+    // Interrupted, everything is dropped: the server is killed and its folder removed. What is known is written.
+    let measured = tokio::select! {
+        measured = all(&bench, &cases, &mut report) => measured,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    write(&report, arguments)?;
+    measured?;
+    let failed = report.runs.iter().any(Run::failed);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn all(bench: &measure::Bench<'_>, cases: &[Case], report: &mut Report) -> anyhow::Result<()> {
+    for (number, case) in cases.iter().enumerate() {
+        let bar = bar();
+        bar.set_prefix(format!("{}/{}", number + 1, cases.len()));
+        let measured = bench.measure(case, &bar).await;
+        bar.finish_and_clear();
+        report.add(measured.with_context(|| case.title())?);
+    }
+    Ok(())
+}
+
+fn write(report: &Report, arguments: &Arguments) -> anyhow::Result<()> {
+    if report.runs.is_empty() {
+        return Ok(());
+    }
+    let at = |name: &str| arguments.out.join(name);
+    let put = |path: &Path, text: String| {
+        std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+    };
+    report.write_json(&at("bench.json"))?;
+    put(&at("bench.md"), report.markdown())?;
+    put(&at("bench.svg"), plot::svg(report))?;
+    if let Some(path) = &arguments.json {
+        report.write_json(path)?;
+    }
+    say("");
+    say(format!("written to {}: bench.md, bench.svg, bench.json", arguments.out.display()));
+    Ok(())
+}
+
+/// A few calls, with the built-in models.
+async fn scripted(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    ensure!(arguments.shape == Shape::Steady, "with the built-in models there are only steady calls");
+    let [profile] = arguments.profile[..] else { bail!("with the built-in models there is one --profile") };
+    ensure!(profile != Profile::Twilio20, "with the built-in models callers call over Exotel");
+    let calls = if arguments.calls.is_empty() { &SCRIPTED_CALLS[..] } else { &arguments.calls };
+    ensure!(
+        calls.iter().all(|calls| (1..=SCRIPTED_CALLS_MAX).contains(calls)),
+        "with the built-in models --calls must be from 1 to {SCRIPTED_CALLS_MAX}"
+    );
+    let seconds = arguments.seconds.unwrap_or(SCRIPTED_SECONDS);
+    ensure!((1..=SECONDS_MAX).contains(&seconds), "--seconds must be from 1 to {SECONDS_MAX}");
+    let caller = caller::clinic(&config.voices_dir)?;
+    let machine = Machine::look();
+    let (cores, said) = separate(arguments.pin).await;
+    let frame_ms = profile.frame_ms();
+    let mut report = report::Report::new(frame_ms, arguments.record, seconds, machine, said);
+    report.print_head();
+    let bench = scripted::Bench { config, arguments, cores, caller, calls, frame_ms, seconds };
     // Interrupted, everything is dropped: the server is killed and its folder removed.
     let measured = tokio::select! {
         measured = bench.measure(&mut report) => measured,
@@ -164,175 +285,35 @@ pub(crate) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result
         report.write(path)?;
     }
     measured?;
-    let failed = report.runs.iter().any(Run::failed);
+    let failed = report.runs.iter().any(report::Run::failed);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn separate() -> (Option<Cores>, String) {
+async fn separate(pin: bool) -> (Option<Cores>, String) {
+    if !pin {
+        return (None, "no cores of their own".to_owned());
+    }
     match cores::separate().await {
         Ok(cores) => (Some(cores), format!("server on core {}, callers on core {}", cores.server, cores.generator)),
         Err(why) => (None, format!("no cores of their own: {why}")),
     }
 }
 
-struct Bench<'a> {
-    config: &'a Config,
-    arguments: &'a Arguments,
-    cores: Option<Cores>,
-    caller: Caller,
-}
-
-/// When what happens in a run.
-#[derive(Clone, Copy)]
-struct Plan {
-    begins: Instant,
-    window: Window,
-    hang_up_at: Instant,
-}
-
-/// What the server had used when.
-#[derive(Default)]
-struct Watched {
-    opens: Option<(Usage, Usage)>,
-    closes: Option<(Usage, Usage)>,
-    peak_kib: u64,
-}
-
-impl Bench<'_> {
-    async fn measure(&self, report: &mut Report) -> anyhow::Result<()> {
-        for calls in &self.arguments.calls {
-            let bar = ProgressBar::new(0);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {elapsed}") {
-                bar.set_style(style);
-            }
-            let run = self.run(*calls, &bar).await;
-            bar.finish_and_clear();
-            let run = run.with_context(|| format!("with {calls} calls"))?;
-            run.print();
-            report.runs.push(run);
-        }
-        Ok(())
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg} [{bar:30}] {elapsed}") {
+        bar.set_style(style);
     }
-
-    /// One number of calls, from a fresh server to its end.
-    async fn run(&self, calls: usize, bar: &ProgressBar) -> anyhow::Result<Run> {
-        step(bar, calls, "starting the server");
-        let scratch = Scratch::create(&calls.to_string())?;
-        let setup = Setup::prepare(self.config, self.arguments, scratch.path()).await?;
-        let settings = setup.settings(self.config, scratch.path(), calls);
-        let mut server = Server::start(scratch.path(), &settings, self.cores.map(|cores| cores.server)).await?;
-        let idle = server.usage();
-        let plan = self.plan();
-        let mut lines = self.place_calls(calls, &server.address, plan);
-        bar.set_length((plan.hang_up_at - plan.begins).as_millis() as u64);
-        let watched = watch(&mut server, plan, bar, calls).await?;
-        step(bar, calls, "hanging up");
-        let mut figures = Figures::default();
-        let closed = timeout_at(plan.hang_up_at + CLOSED_WITHIN, async {
-            while let Some(line) = lines.join_next().await {
-                figures.add(line?);
-            }
-            anyhow::Ok(())
-        });
-        match closed.await {
-            Ok(joined) => joined.context("a caller broke")?,
-            Err(_) => figures.add(Figures::failed(Some(format!("{} calls did not end", lines.len())))),
-        }
-        server.still_runs()?;
-        server.kill().await;
-        Ok(self.sum_up(calls, figures, idle, &watched))
-    }
-
-    fn sum_up(&self, calls: usize, figures: Figures, idle: Option<Usage>, watched: &Watched) -> Run {
-        let mut server = None;
-        let mut share = None;
-        if let (Some(idle), Some((opens, own_opens)), Some((closes, own_closes))) =
-            (idle, watched.opens, watched.closes)
-        {
-            server = Some(ServerFigures::between(idle, opens, closes, watched.peak_kib, calls, figures.call_s));
-            share = Some((own_closes.cpu_s - own_opens.cpu_s) / self.arguments.seconds as f64);
-        }
-        Run::new(calls, figures, server, share, self.arguments.vendors_ms())
-    }
-
-    fn plan(&self) -> Plan {
-        let begins = Instant::now();
-        let opens = begins + Duration::from_secs(self.arguments.ramp_s) + SETTLE;
-        let closes = opens + Duration::from_secs(self.arguments.seconds);
-        let answered_within = match self.arguments.speech {
-            SpeechKind::Stub => ANSWERED_WITHIN,
-            SpeechKind::Builtin => ANSWERED_WITHIN_BUILTIN,
-        };
-        Plan { begins, window: Window { opens, closes }, hang_up_at: closes + answered_within }
-    }
-
-    /// A task for each line, the first calls spread over the ramp.
-    fn place_calls(&self, calls: usize, address: &str, plan: Plan) -> JoinSet<Figures> {
-        let secret = SecretString::from(setup::WEBHOOK_SECRET);
-        let mut options = Options::new(address, Announce::Signed { secret });
-        options.frame_ms = self.arguments.frame_ms;
-        options.sample_rate_hz = SAMPLE_RATE_HZ;
-        options.call_max = Duration::from_secs(2 * SECONDS_MAX);
-        let carrier = FakeExotel::new(options);
-        let ramp = Duration::from_secs(self.arguments.ramp_s);
-        let mut lines = JoinSet::new();
-        for index in 0..calls {
-            let begins = plan.begins + ramp * index as u32 / calls as u32;
-            lines.spawn(line(carrier.clone(), self.caller.clone(), plan, begins));
-        }
-        lines
-    }
-}
-
-/// One telephone: call after call until the window is over, or one fails.
-async fn line(carrier: FakeExotel, caller: Caller, plan: Plan, begins: Instant) -> Figures {
-    sleep_until(begins).await;
-    let mut figures = Figures::default();
-    loop {
-        let mut metered = Metered::new(caller.clone(), carrier.options.frame_ms, plan.window, plan.hang_up_at);
-        match carrier.place_call(&mut metered).await {
-            Ok(seen) => figures.add(metered.figures(&seen)),
-            Err(refused) => figures.add(Figures::failed(Some(refused.to_string()))),
-        }
-        if figures.failed > 0 || Instant::now() >= plan.window.closes {
-            return figures;
-        }
-    }
-}
-
-/// Looks at the server from the first call to the moment when all hang up.
-async fn watch(server: &mut Server, plan: Plan, bar: &ProgressBar, calls: usize) -> anyhow::Result<Watched> {
-    let mut watched = Watched::default();
-    let phases =
-        [(plan.window.opens, "the calls begin"), (plan.window.closes, "measuring"), (plan.hang_up_at, "last answers")];
-    for (until, what) in phases {
-        step(bar, calls, what);
-        while Instant::now() < until {
-            sleep_until(until.min(Instant::now() + LOOK_EVERY)).await;
-            bar.set_position(plan.begins.elapsed().as_millis() as u64);
-            server.still_runs()?;
-            if Instant::now() < plan.window.closes + LOOK_EVERY {
-                let resident_kib = server.usage().map_or(0, |usage| usage.resident_kib);
-                watched.peak_kib = watched.peak_kib.max(resident_kib);
-            }
-        }
-        let used = server.usage().zip(Usage::of(std::process::id()));
-        if until == plan.window.opens {
-            watched.opens = used;
-        } else if until == plan.window.closes {
-            watched.closes = used;
-        }
-    }
-    Ok(watched)
+    bar
 }
 
 /// Says what is going on, also to those who have no terminal.
-fn step(bar: &ProgressBar, calls: usize, what: &'static str) {
-    let calls = if calls == 1 { "1 call".to_owned() } else { format!("{calls} calls") };
+fn step(bar: &ProgressBar, title: &str, what: &str) {
     if bar.is_hidden() {
-        complain(format!("caly bench: {calls}: {what} ({})", clock::now().format("%H:%M:%S")));
+        let (number, now) = (bar.prefix(), clock::now().format("%H:%M:%S"));
+        complain(format!("caly bench: {number} {title}: {what} ({now})"));
     }
-    bar.set_message(format!("{calls}: {what}"));
+    bar.set_message(format!("{title}: {what}"));
 }
 
 #[cfg(test)]
@@ -346,18 +327,49 @@ mod tests {
         arguments: Arguments,
     }
 
-    fn parse(line: &str) -> Option<Arguments> {
+    fn parse(line: &str) -> Option<(Arguments, Vec<Case>)> {
         let arguments = Line::try_parse_from(["bench"].into_iter().chain(line.split_whitespace())).ok()?.arguments;
-        arguments.check().is_ok().then_some(arguments)
+        let cases = arguments.cases().ok()?;
+        Some((arguments, cases))
+    }
+
+    fn sizes(line: &str) -> Vec<(System, Profile, Vec<usize>)> {
+        let (_, cases) = parse(line).unwrap_or_else(|| panic!("{line}"));
+        cases.into_iter().map(|case| (case.system, case.profile, case.calls)).collect()
+    }
+
+    #[test]
+    fn a_case_for_each_number_and_carrier() {
+        use Profile::{Exotel100, Twilio20};
+        use System::{Caly, Relay};
+        assert_eq!(sizes(""), CALLS.map(|calls| (Caly, Exotel100, vec![calls])));
+        let want = [(Caly, Exotel100, vec![5]), (Caly, Twilio20, vec![5])];
+        assert_eq!(sizes("--profile exotel-100,twilio-20 --calls 5"), want);
+        assert_eq!(sizes("--calls 5 --relay"), [(Relay, Exotel100, vec![5]), (Caly, Exotel100, vec![5])]);
+        assert_eq!(sizes("--shape ramp --calls 5,9"), [(Caly, Exotel100, vec![5, 9])]);
+        assert_eq!(sizes("--shape ramp")[0].2.last(), Some(&2_000));
+        assert_eq!(sizes("--suite").len(), 12);
+        assert_eq!(sizes("--suite --relay").len(), 23);
     }
 
     #[test]
     fn the_arguments_are_checked() {
-        let defaults = parse("").expect("the defaults");
-        assert_eq!((defaults.calls.as_slice(), defaults.seconds, defaults.pin), (&[1, 10, 50][..], 40, true));
-        let given = parse("--calls 2,3 --speech builtin --frame-ms 20 --pin false --no-record").expect("fine");
-        assert_eq!((given.calls.as_slice(), given.frame_ms, given.pin), (&[2, 3][..], 20, false));
-        for line in ["--calls 0", "--calls 501", "--calls x", "--seconds 0", "--frame-ms 50", "--speech none"] {
+        let (defaults, cases) = parse("").expect("the defaults");
+        assert!(defaults.pin && defaults.record && !defaults.relay);
+        assert_eq!((cases[0].seconds, cases[0].turn_end), (20, TurnEnd::Transcriber));
+        let (_, soak) = parse("--shape soak --calls 100 --record false").expect("fine");
+        assert_eq!((soak[0].seconds, soak[0].record), (1_800, false));
+        for line in [
+            "--calls 0",
+            "--calls 4001",
+            "--calls x",
+            "--seconds 0",
+            "--profile exotel-50",
+            "--shape flood",
+            "--shape storm --calls 3500",
+            "--suite --calls 5",
+            "--speech none",
+        ] {
             assert!(parse(line).is_none(), "{line}");
         }
     }

@@ -1,8 +1,8 @@
 //! What a measurement came to: a table for people, JSON for programs.
 
 use super::figures::{Figures, Summary};
+use super::machine::Machine;
 use super::server::Usage;
-use super::{Arguments, SpeechKind, TurnEnd};
 use crate::terminal::{bold, coloured, dim, say};
 use anyhow::Context;
 use serde::Serialize;
@@ -31,32 +31,6 @@ fn row<T: AsRef<str>>(cells: [T; COLUMNS]) -> String {
     cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{:>width$}", cell.as_ref())).collect()
 }
 
-/// The machine that was measured on.
-#[derive(Debug, Serialize)]
-pub(super) struct Machine {
-    processor: String,
-    cores: usize,
-    load_before: String,
-}
-
-impl Machine {
-    /// Must be asked before this process is kept on one core.
-    pub(super) fn look() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let processors = read("/proc/cpuinfo");
-        let processor = processors
-            .lines()
-            .filter(|line| line.starts_with("model name"))
-            .find_map(|line| line.split_once(':'))
-            .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned());
-        Self {
-            processor,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            load_before: read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" "),
-        }
-    }
-}
-
 /// A whole measurement.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -65,65 +39,36 @@ pub(super) struct Report {
     machine: Machine,
     /// `server N, generator N`, or why not.
     cores: String,
-    speech: SpeechKind,
     frame_ms: u64,
     recorded: bool,
     window_s: u64,
-    ramp_s: u64,
-    /// What the vendors' fixed latencies add to every answer; taken off in `answer_less_vendors_ms`.
-    vendors_ms: Option<u64>,
-    /// Who says that a turn of the stub agent is over.
-    turn_end: Option<TurnEnd>,
-    /// Silence that ends a turn, when silence does.
-    pause_ms: Option<u64>,
     pub(super) runs: Vec<Run>,
 }
 
 impl Report {
-    pub(super) fn new(arguments: &Arguments, machine: Machine, cores: String) -> Self {
-        let stub = arguments.speech == SpeechKind::Stub;
+    pub(super) fn new(frame_ms: u64, recorded: bool, window_s: u64, machine: Machine, cores: String) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
             machine,
             cores,
-            speech: arguments.speech,
-            frame_ms: arguments.frame_ms,
-            recorded: !arguments.no_record,
-            window_s: arguments.seconds,
-            ramp_s: arguments.ramp_s,
-            vendors_ms: arguments.vendors_ms(),
-            turn_end: stub.then_some(arguments.turn_end),
-            pause_ms: (stub && arguments.turn_end == TurnEnd::Silence).then_some(arguments.pause_ms),
+            frame_ms,
+            recorded,
+            window_s,
             runs: Vec::new(),
         }
     }
 
     /// Says what is measured, and the head of the table.
     pub(super) fn print_head(&self) {
-        let speech = match self.speech {
-            SpeechKind::Stub => "vendors with fixed latencies beside it",
-            SpeechKind::Builtin => "the built-in models",
-        };
-        say(bold(&format!("Caly {} ({} build), speech from {speech}", self.version, self.build)));
+        say(bold(&format!("Caly {} ({} build) with the built-in models", self.version, self.build)));
         say(format!(
             "{}, {} cores, load {}; {}",
             self.machine.processor, self.machine.cores, self.machine.load_before, self.cores
         ));
         let recorded = if self.recorded { "recorded" } else { "not recorded" };
         say(format!("frames of {} ms, calls {recorded}, measured for {} s", self.frame_ms, self.window_s));
-        if let Some(vendors_ms) = self.vendors_ms {
-            let end = match self.pause_ms {
-                Some(pause_ms) => format!("after {pause_ms} ms of silence"),
-                None => "when the transcriber says so".to_owned(),
-            };
-            say(format!(
-                "answers: caller's last sound to agent's first, at the telephone, less the vendors' fixed {vendors_ms} ms; \
-                 a turn ends {end}"
-            ));
-        } else {
-            say("answers: caller's last sound to agent's first, at the telephone");
-        }
+        say("answers: caller's last sound to agent's first, at the telephone");
         if self.build == "debug" {
             say(coloured("33", "a debug build: these figures say nothing about a release build"));
         }
@@ -159,7 +104,7 @@ pub(super) struct ServerFigures {
 impl ServerFigures {
     /// From what was used when it was idle, when the window opened and when it closed.
     pub(super) fn between(idle: Usage, opens: Usage, closes: Usage, peak_kib: u64, calls: usize, call_s: f64) -> Self {
-        let processor_s = closes.cpu_s - opens.cpu_s;
+        let processor_s = closes.cpu_s() - opens.cpu_s();
         let grown_kib = closes.resident_kib as f64 - idle.resident_kib as f64;
         Self {
             processor_s,
@@ -186,7 +131,6 @@ pub(super) struct Run {
     /// None where the system does not tell.
     server: Option<ServerFigures>,
     answer_ms: Option<Summary>,
-    answer_less_vendors_ms: Option<Summary>,
     unanswered: usize,
     talked_over: usize,
     gaps: usize,
@@ -209,7 +153,6 @@ impl Run {
         figures: Figures,
         server: Option<ServerFigures>,
         generator_processor_share: Option<f64>,
-        vendors_ms: Option<u64>,
     ) -> Self {
         let late = Summary::of(&figures.late_us, 1_000.0, 0.0);
         let replies = figures.answers_ms.len() + figures.talked_over;
@@ -221,7 +164,6 @@ impl Run {
             call_s: figures.call_s,
             server,
             answer_ms: Summary::of(&figures.answers_ms, 1.0, 0.0),
-            answer_less_vendors_ms: vendors_ms.and_then(|ms| Summary::of(&figures.answers_ms, 1.0, ms as f64)),
             unanswered: figures.unanswered,
             talked_over: figures.talked_over,
             gaps: figures.gaps_ms.len(),
@@ -254,7 +196,7 @@ impl Run {
             ],
             None => ["-"; 5].map(str::to_owned),
         };
-        let [answer_p50, answer_p95, answer_p99, answers] = cells(self.answer_less_vendors_ms.or(self.answer_ms));
+        let [answer_p50, answer_p95, answer_p99, answers] = cells(self.answer_ms);
         let [stop_p50, stop_p95, _, stops] = cells(self.barge_in_ms);
         let late = self.generator_late_ms.map_or_else(|| "-".to_owned(), |late| format!("{:.1}", late.p99));
         let (calls, failed, gaps) =
@@ -295,6 +237,10 @@ fn cells(summary: Option<Summary>) -> [String; 4] {
 mod tests {
     use super::*;
 
+    fn usage(user_s: f64, resident_kib: u64) -> Usage {
+        Usage { user_s, resident_kib, ..Usage::default() }
+    }
+
     fn figures() -> Figures {
         Figures {
             placed: 2,
@@ -311,16 +257,15 @@ mod tests {
 
     #[test]
     fn a_run_is_summed_up() {
-        let idle = Usage { cpu_s: 1.0, resident_kib: 10_000, threads: 4 };
-        let opens = Usage { cpu_s: 1.5, resident_kib: 11_000, threads: 5 };
-        let closes = Usage { cpu_s: 1.9, resident_kib: 10_400, threads: 5 };
+        let idle = usage(1.0, 10_000);
+        let opens = usage(1.5, 11_000);
+        let closes = usage(1.9, 10_400);
         let server = ServerFigures::between(idle, opens, closes, 11_000, 2, 80.0);
         assert!((server.processor_s_per_call_s - 0.005).abs() < 1e-9);
         assert!((server.calls_per_core - 200.0).abs() < 1e-6);
         assert!((server.resident_per_call_kib - 200.0).abs() < 1e-9);
-        let run = Run::new(2, figures(), Some(server), None, Some(410));
+        let run = Run::new(2, figures(), Some(server), None);
         assert_eq!(run.answer_ms.map(|answer| answer.p50), Some(700.0));
-        assert_eq!(run.answer_less_vendors_ms.map(|answer| answer.p50), Some(290.0));
         assert_eq!((run.gaps_per_reply, run.barge_in_missed, run.discard), (0.5, 1, false));
         run.print();
     }
@@ -328,9 +273,8 @@ mod tests {
     #[test]
     fn a_late_generator_is_no_judge() {
         for (late_us, want) in [(vec![9_000; 200], false), (vec![11_000; 200], true), (vec![], true)] {
-            let run = Run::new(1, Figures { late_us, ..figures() }, None, None, None);
+            let run = Run::new(1, Figures { late_us, ..figures() }, None, None);
             assert_eq!(run.discard, want);
-            assert_eq!(run.answer_less_vendors_ms, None);
             run.print();
         }
     }

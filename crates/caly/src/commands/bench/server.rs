@@ -4,6 +4,7 @@
 use crate::config::SETTINGS;
 use anyhow::{Context, bail};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -42,11 +43,21 @@ impl Drop for Scratch {
 /// What a process has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Usage {
-    /// Processor time, user and system, in seconds.
-    pub(super) cpu_s: f64,
+    /// Processor time in its own code, in seconds.
+    pub(super) user_s: f64,
+    /// Processor time in the system's.
+    pub(super) system_s: f64,
     /// Resident memory, in KiB.
     pub(super) resident_kib: u64,
     pub(super) threads: u64,
+    /// How long the threads that it has now have run, in seconds: finer than the two above.
+    pub(super) ran_s: f64,
+    /// How long they waited for a processor.
+    pub(super) waited_s: f64,
+    /// Open files and sockets.
+    pub(super) files: u64,
+    /// What it caused to be written to storage, in KiB.
+    pub(super) written_kib: u64,
 }
 
 impl Usage {
@@ -54,7 +65,17 @@ impl Usage {
     pub(super) fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        Self::parse(&stat, &status)
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes:")?.trim().parse::<u64>().ok());
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count() as u64);
+        let usage = Self::parse(&stat, &status)?;
+        let (ran_s, waited_s) = scheduled(pid);
+        Some(Self { ran_s, waited_s, files, written_kib: written.unwrap_or(0) / 1_024, ..usage })
+    }
+
+    /// All processor time, in seconds.
+    pub(super) const fn cpu_s(&self) -> f64 {
+        self.user_s + self.system_s
     }
 
     /// proc_pid_stat(5): utime, stime and num_threads are fields 14, 15 and 20; the name, field 2, may hold anything.
@@ -64,11 +85,24 @@ impl Usage {
         let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(Self {
-            cpu_s: (field(14)? + field(15)?) as f64 / TICKS_PER_S,
+            user_s: field(14)? as f64 / TICKS_PER_S,
+            system_s: field(15)? as f64 / TICKS_PER_S,
             resident_kib: resident.split_whitespace().next()?.parse().ok()?,
             threads: field(20)?,
+            ..Self::default()
         })
     }
+}
+
+/// How long its threads have run and waited, in seconds: proc_pid_schedstat(5), the first two numbers of each, nanoseconds.
+fn scheduled(pid: u32) -> (f64, f64) {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return (0.0, 0.0) };
+    let each = tasks.flatten().filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let mut numbers = text.split_whitespace().map_while(|number| number.parse::<f64>().ok());
+        Some((numbers.next()? / 1e9, numbers.next()? / 1e9))
+    });
+    each.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 /// The running server; dropping it kills it.
@@ -87,6 +121,20 @@ impl Server {
         settings: &[(&'static str, OsString)],
         core: Option<usize>,
     ) -> anyhow::Result<Self> {
+        Self::start_as(&["serve"], folder, settings, core).await
+    }
+
+    /// The relay in its place.
+    pub(super) async fn start_relay(folder: &Path, vendors: SocketAddr, core: Option<usize>) -> anyhow::Result<Self> {
+        Self::start_as(&["bench", "relay", "--vendors", &vendors.to_string()], folder, &[], core).await
+    }
+
+    async fn start_as(
+        arguments: &[&str],
+        folder: &Path,
+        settings: &[(&'static str, OsString)],
+        core: Option<usize>,
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("the path of this program is unknown")?;
         let log = folder.join("server.log");
         let log_file = std::fs::File::create(&log).context("the server's log cannot be written")?;
@@ -101,7 +149,7 @@ impl Server {
         for (name, _) in SETTINGS {
             command.env_remove(name);
         }
-        command.arg("serve").envs(settings.iter().map(|(name, value)| (name, value)));
+        command.args(arguments).envs(settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file).kill_on_drop(true);
         let mut child = command.spawn().context("the server could not be started")?;
         let pid = child.id().context("the server ended at once")?;
@@ -175,7 +223,7 @@ mod tests {
     fn a_process_whose_name_has_spaces_and_brackets_is_read() {
         let stat = "42 (a (b) c) S 1 42 42 0 -1 4194560 100 0 0 0 1234 566 0 0 20 0 7 0 1000 1 1 1";
         let status = "Name:\tx\nVmHWM:\t  9000 kB\nVmRSS:\t  8192 kB\nThreads:\t7\n";
-        let want = Usage { cpu_s: 18.0, resident_kib: 8_192, threads: 7 };
+        let want = Usage { user_s: 12.34, system_s: 5.66, resident_kib: 8_192, threads: 7, ..Usage::default() };
         assert_eq!(Usage::parse(stat, status), Some(want));
         assert_eq!(Usage::parse("42 (x) Z 1 2", status), None);
         assert_eq!(Usage::parse(stat, "Name:\tx\n"), None);
