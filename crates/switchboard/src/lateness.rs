@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep_until};
 const TICK: Duration = Duration::from_millis(20);
 /// Wake-ups that are looked at: the last second.
 const TICKS: usize = 50;
-/// Later than this a wake-up counts: a quarter of what is between us and a gap.
-const LATE_MS: u64 = 25;
-/// So many late ones in the last second: no new calls. One pause of the machine makes a single one late.
-const LATE_TICKS_MAX: usize = 8;
-/// And again as few as this: room.
-const LATE_TICKS_FEW: usize = 2;
+/// Later than this a wake-up counts: more than half of what is between us and a gap. A machine that has too much to do is
+/// later within a second; one that shares its processor is seldom so late.
+const LATE_MS: u64 = 60;
+/// So much of the last second late: no new calls. One pause of the machine is not enough.
+const LATE_TICKS_MAX: usize = 12;
+/// And again as little as this: room.
+const LATE_TICKS_FEW: usize = 3;
 
 /// The last second. Pure.
 #[derive(Debug)]
@@ -85,14 +86,14 @@ mod tests {
     fn a_node_is_behind_when_it_is_late_again_and_again() {
         let cases: [(&[(usize, u64)], bool); 8] = [
             (&[(200, 0)], false),
-            (&[(200, 25)], false),
-            (&[(50, 1), (4, 30)], false),
-            (&[(50, 1), (5, 30)], true),
+            (&[(200, 60)], false),
+            (&[(50, 1), (3, 70)], false),
+            (&[(50, 1), (4, 70)], true),
             // One pause of the machine, then all is well.
             (&[(50, 1), (1, 150)], false),
             (&[(50, 1), (1, 2_000)], true),
-            (&[(50, 1), (9, 40), (30, 1)], true),
-            (&[(50, 1), (9, 40), (50, 1)], false),
+            (&[(50, 1), (9, 70), (30, 1)], true),
+            (&[(50, 1), (9, 70), (50, 1)], false),
         ];
         for (ticks, want) in cases {
             assert_eq!(after(ticks), want, "{ticks:?}");
