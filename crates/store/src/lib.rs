@@ -50,6 +50,7 @@ pub mod webhook_endpoints;
 mod audit_chain;
 mod config;
 mod error;
+mod group;
 mod ids;
 mod migrate;
 mod page;

@@ -2,6 +2,7 @@
 
 use crate::config::{self, Target};
 use crate::error::Meaning;
+use crate::group::{Sharing, SqliteTx, Writer};
 use crate::row_security::Identity;
 use crate::tx::{Connection, Raw};
 use crate::vault::Vault;
@@ -16,8 +17,6 @@ const POSTGRES_BEGIN_READ: &str = "begin isolation level repeatable read read on
 /// Begins a writing transaction. Read committed, the server's default: statements here are written to decide in their
 /// own `where`, which PostgreSQL checks again after waiting for a lock.
 const POSTGRES_BEGIN_WRITE: &str = "begin isolation level read committed";
-/// Takes the write lock at once: a transaction that reads first and then finds the lock taken could only fail.
-const SQLITE_BEGIN_WRITE: &str = "begin immediate";
 
 /// The database. Cloning shares the connections.
 #[derive(Clone)]
@@ -29,7 +28,7 @@ pub struct Store {
 
 #[derive(Clone)]
 pub(crate) enum Pools {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite { writer: Arc<Writer>, readers: SqlitePool },
     Postgres(PgPool),
 }
 
@@ -51,12 +50,14 @@ pub struct Statistics {
     pub writers: PoolStatistics,
     /// For reading; SQLite only.
     pub readers: Option<PoolStatistics>,
+    /// Commits so far; units of work that come together share one. SQLite only.
+    pub commits: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
 enum Mode {
     Read,
-    Write,
+    Write(Sharing),
 }
 
 impl Store {
@@ -85,7 +86,7 @@ impl Store {
                     .connect_with(config::sqlite_reader(&path))
                     .await
                     .map_err(unreachable)?;
-                Pools::Sqlite { writer, readers }
+                Pools::Sqlite { writer: Arc::new(Writer::new(writer)), readers }
             }
         };
         Ok(Self { pools, slow_query: config.slow_query, vault: Arc::new(Vault::new(config.keys.clone())) })
@@ -93,7 +94,8 @@ impl Store {
 
     /// Runs a unit of work of this tenant. Committed when `work` returns `Ok`; rolled back when it returns `Err` or the
     /// future is dropped. A statement that failed cannot be ignored: the unit is then rolled back and
-    /// [`Error::Broken`].
+    /// [`Error::Broken`]. On SQLite units that come while another runs are committed together, each all or nothing; a
+    /// unit must not wait for another's end, nor for anything slow: the others wait for it.
     ///
     /// The future is `Send`. To repeat it, take `impl Fn() -> F, F: Future`: inside a second async closure
     /// (`impl AsyncFn`) that borrows, the compiler no longer sees that it is.
@@ -105,7 +107,7 @@ impl Store {
         F: AsyncFnOnce(&mut Tx) -> Result<T, E>,
         E: From<Error>,
     {
-        self.tenant_work(Mode::Write, tenant, name, work).await
+        self.tenant_work(Mode::Write(Sharing::Together), tenant, name, work).await
     }
 
     /// Runs reads of this tenant, all of one moment. Writing in it fails.
@@ -129,7 +131,7 @@ impl Store {
         F: AsyncFnOnce(&mut SystemTx) -> Result<T, E>,
         E: From<Error>,
     {
-        self.system_work(Mode::Write, name, work).await
+        self.system_work(Mode::Write(Sharing::Together), name, work).await
     }
 
     /// Runs reads across tenants, all of one moment. Writing in it fails; it waits for no writer.
@@ -174,14 +176,16 @@ impl Store {
     /// no way to the server of its own.
     async fn begin(&self, mode: Mode, identity: Identity, name: &'static str) -> Result<Raw, Error> {
         let begun = match (&self.pools, mode) {
-            (Pools::Sqlite { readers, .. }, Mode::Read) => readers.begin().await.map(Connection::Sqlite),
-            (Pools::Sqlite { writer, .. }, Mode::Write) => {
-                writer.begin_with(SQLITE_BEGIN_WRITE).await.map(Connection::Sqlite)
+            (Pools::Sqlite { readers, .. }, Mode::Read) => {
+                readers.begin().await.map(SqliteTx::Read).map(Connection::Sqlite)
+            }
+            (Pools::Sqlite { writer, .. }, Mode::Write(sharing)) => {
+                writer.begin(sharing).await.map(SqliteTx::Write).map(Connection::Sqlite)
             }
             (Pools::Postgres(pool), Mode::Read) => {
                 pool.begin_with(identity.after(POSTGRES_BEGIN_READ)).await.map(Connection::Postgres)
             }
-            (Pools::Postgres(pool), Mode::Write) => {
+            (Pools::Postgres(pool), Mode::Write(_)) => {
                 pool.begin_with(identity.after(POSTGRES_BEGIN_WRITE)).await.map(Connection::Postgres)
             }
         };
@@ -194,8 +198,9 @@ impl Store {
         self.begin(Mode::Read, Identity::Login, name).await
     }
 
+    /// Shares its commit with nobody.
     pub(crate) async fn begin_write(&self, name: &'static str) -> Result<Raw, Error> {
-        self.begin(Mode::Write, Identity::Login, name).await
+        self.begin(Mode::Write(Sharing::Alone), Identity::Login, name).await
     }
 
     /// Asks the database for a sign of life. The caller sets the time limit.
@@ -251,9 +256,10 @@ impl Store {
     pub fn statistics(&self) -> Statistics {
         match &self.pools {
             Pools::Sqlite { writer, readers } => {
-                Statistics { writers: pool_statistics(writer), readers: Some(pool_statistics(readers)) }
+                let (readers, commits) = (Some(pool_statistics(readers)), Some(writer.commits()));
+                Statistics { writers: pool_statistics(writer.pool()), readers, commits }
             }
-            Pools::Postgres(pool) => Statistics { writers: pool_statistics(pool), readers: None },
+            Pools::Postgres(pool) => Statistics { writers: pool_statistics(pool), readers: None, commits: None },
         }
     }
 
@@ -262,7 +268,7 @@ impl Store {
         match &self.pools {
             Pools::Sqlite { writer, readers } => {
                 readers.close().await;
-                writer.close().await;
+                writer.pool().close().await;
             }
             Pools::Postgres(pool) => pool.close().await,
         }

@@ -1,13 +1,14 @@
 //! A unit of work in progress: a tenant's, or one that looks across tenants.
 
-use crate::error::Meaning;
+use crate::error::{Meaning, text_of};
+use crate::group::SqliteTx;
 use crate::row_security::Identity;
 use crate::sql::{Statement, sql, statements};
 use crate::vault::Vault;
 use crate::{Dialect, Error, audit_chain};
 use model::TenantId;
 pub(crate) use sealed::Sealed;
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Postgres, Transaction};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ statements! {
 }
 
 pub(crate) enum Connection {
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(SqliteTx),
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -96,25 +97,25 @@ impl Raw {
             && self.intact
             && let Err(error) = audit_chain::write(&mut self).await
         {
-            self.rollback().await;
+            self.undo().await?;
             return Err(error.into());
         }
-        let refused = |error: sqlx::Error| Error::from_driver(&error, name, Meaning::default());
         match outcome {
             Ok(_) if !self.intact => {
-                self.rollback().await;
+                self.undo().await?;
                 Err(Error::broken(format!("{name}: a statement failed, yet the work ended well; rolled back")).into())
             }
             Ok(value) => {
                 match self.connection {
-                    Connection::Sqlite(c) => c.commit().await,
-                    Connection::Postgres(c) => c.commit().await,
-                }
-                .map_err(refused)?;
+                    Connection::Sqlite(c) => c.commit(name).await,
+                    Connection::Postgres(c) => {
+                        c.commit().await.map_err(|error| Error::from_driver(&error, name, Meaning::default()))
+                    }
+                }?;
                 Ok(value)
             }
             Err(error) => {
-                self.rollback().await;
+                self.undo().await?;
                 Err(error)
             }
         }
@@ -123,12 +124,23 @@ impl Raw {
     /// A rollback that fails changes nothing: the connection is closed and the server rolls back by itself.
     pub(crate) async fn rollback(self) {
         let name = self.name;
-        let done = match self.connection {
-            Connection::Sqlite(c) => c.rollback().await,
-            Connection::Postgres(c) => c.rollback().await,
-        };
-        if let Err(error) = done {
-            tracing::debug!(transaction = name, cause = %crate::error::text_of(&error), "rollback failed");
+        if let Err(error) = self.undo().await {
+            tracing::debug!(transaction = name, %error, "rolled back, and so were others");
+        }
+    }
+
+    /// Rolls back. [`Error`] when what this work has seen of others was undone with it: then its own failure proves
+    /// nothing.
+    async fn undo(self) -> Result<(), Error> {
+        let name = self.name;
+        match self.connection {
+            Connection::Sqlite(c) => c.roll_back(name).await,
+            Connection::Postgres(c) => {
+                if let Err(error) = c.rollback().await {
+                    tracing::debug!(transaction = name, cause = %text_of(&error), "rollback failed");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -140,7 +152,7 @@ impl Raw {
             Connection::Sqlite(c) => c.prepare(text).await.map(|_| ()),
             Connection::Postgres(c) => c.prepare(text).await.map(|_| ()),
         }
-        .map_err(|error| Error::broken(format!("{}: {}", statement.name, crate::error::text_of(&error))))
+        .map_err(|error| Error::broken(format!("{}: {}", statement.name, text_of(&error))))
     }
 }
 

@@ -15,6 +15,7 @@ mod configuration;
 mod database;
 mod deliveries;
 mod documents;
+mod group;
 mod idempotency;
 mod invitations;
 mod jobs;
