@@ -157,12 +157,28 @@ pub(in crate::speech_socket) struct Pool {
 struct Lanes {
     open: Vec<Lane>,
     connecting: usize,
+    /// Addresses that connections lead to: a few, while there are hundreds of connections to look through.
+    urls: Vec<Arc<str>>,
+}
+
+impl Lanes {
+    /// The one copy of this address.
+    fn url(&mut self, url: &str) -> Arc<str> {
+        if let Some(known) = self.urls.iter().find(|known| known.as_ref() == url) {
+            return Arc::clone(known);
+        }
+        // Only connections, and whoever looks for one, hold an address.
+        self.urls.retain(|known| Arc::strong_count(known) > 1);
+        let url: Arc<str> = url.into();
+        self.urls.push(Arc::clone(&url));
+        url
+    }
 }
 
 /// An open connection as the pool sees it.
 struct Lane {
     number: u64,
-    url: String,
+    url: Arc<str>,
     commands: mpsc::Sender<Command>,
     /// Sentences on it.
     load: usize,
@@ -232,7 +248,7 @@ impl SpeechSocket {
     /// Opens the connection that such a sentence will want, when there is none: it is spoken 100 to 300 ms earlier.
     pub(crate) async fn warm(&self, like: &SpeakRequest) -> Result<(), Error> {
         let address = self.0.protocol.address(like)?;
-        if self.0.lanes().open.iter().any(|lane| lane.url == address.url()) {
+        if self.0.lanes().open.iter().any(|lane| lane.url.as_ref() == address.url()) {
             return Ok(());
         }
         let place = self.0.reserve()?;
@@ -280,9 +296,10 @@ impl Pool {
 
     fn begin_on_open(&self, url: &str, request: &SpeakRequest) -> Option<Line> {
         let mut lanes = self.lanes();
+        let url = lanes.url(url);
         let now = Instant::now();
         loop {
-            let lanes_there = lanes.open.iter_mut().filter(|lane| lane.url == url);
+            let lanes_there = lanes.open.iter_mut().filter(|lane| Arc::ptr_eq(&lane.url, &url));
             let free = lanes_there.filter_map(|lane| lane.has_room(&self.limits, now).then_some(lane));
             let lane = free.min_by_key(|lane| lane.load)?;
             let (begin, line) = self.line(request);
@@ -380,9 +397,10 @@ impl Place {
         let pool = &self.0;
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let now = Instant::now();
+        let url = pool.lanes().url(url);
         let mut lane = Lane {
             number: pool.number(),
-            url: url.to_owned(),
+            url,
             commands: commands.clone(),
             load: 0,
             begins: VecDeque::new(),

@@ -19,16 +19,18 @@ const TURN: Duration = Duration::from_secs(6);
 
 /// Which carrier, with which frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
 pub(super) enum Profile {
     /// Exotel: 16-bit samples, frames of 100 ms.
     #[value(name = "exotel-100")]
+    #[serde(rename = "exotel-100")]
     Exotel100,
     /// Exotel with frames of 20 ms.
     #[value(name = "exotel-20")]
+    #[serde(rename = "exotel-20")]
     Exotel20,
     /// Twilio: μ-law, frames of 20 ms.
     #[value(name = "twilio-20")]
+    #[serde(rename = "twilio-20")]
     Twilio20,
 }
 
