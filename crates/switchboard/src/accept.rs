@@ -66,6 +66,10 @@ async fn accept(
     let Ok(Ok(turn)) = turn else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many calls are being opened");
     };
+    // Those who had their turn meanwhile may have been enough.
+    if door.board.lateness.is_behind() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "this node is late");
+    }
     let grant = match door.board.keeper.consume_token(store::token_hash(&token), (door.clock)()).await {
         Ok(grant) => grant,
         Err(Refused::Unknown) => return refuse(StatusCode::NOT_FOUND, "unknown stream token"),

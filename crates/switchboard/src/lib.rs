@@ -43,7 +43,7 @@ const HEED_EVERY: Duration = Duration::from_secs(1);
 const RENEW_EVERY: Duration = Duration::from_secs(15);
 /// Calls opened at once: each asks the database twice and three vendors. A thousand that come together take their turns,
 /// and those that are on the line do not notice.
-const OPENINGS_MAX: usize = 32;
+const OPENINGS_MAX: usize = 8;
 /// After the goodbye of a draining node, its calls have this long.
 const GOODBYE: Duration = Duration::from_secs(17);
 

@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn the_level_is_that_of_the_samples_in_both_codings() {
         for coding in [Coding::Pcm16, Coding::Mulaw] {
-            for (size, samples) in [(0, 160), (6, 800), (1_000, 160), (20_000, 800), (1_000, 5)] {
+            for (size, samples) in [(0, 160), (6, 800), (1_000, 160), (20_000, 800), (1_000, 3)] {
                 let base64 = STANDARD.encode(coding.encode(&tone(size, samples)));
                 let level = level_of_base64(base64.as_bytes(), coding) as i32;
                 let (size, groups) = (i32::from(size), base64.len() / GROUP);

@@ -9,7 +9,7 @@ const LOOK_MS: u64 = 50;
 /// Microseconds since the load began.
 pub(super) type Micros = u64;
 
-/// See the module. Times are microseconds; a timer fires within a millisecond of its time, early as often as late.
+/// See the module. Times are microseconds; a timer fires within half a millisecond of its time, early as often as late.
 #[derive(Debug)]
 pub(super) struct Wheel<T> {
     slots: Vec<Vec<(u64, T)>>,
@@ -35,7 +35,8 @@ impl<T> Wheel<T> {
 
     /// Takes out what is due.
     pub(super) fn fire(&mut self, now: Micros, due: &mut Vec<T>) {
-        while self.fired < Self::tick(now) {
+        // The slot has what is nearest to its millisecond: fired when that has come, half of it is early and half late.
+        while self.fired < now / 1_000 {
             self.fired += 1;
             let slot = &mut self.slots[self.fired as usize % SLOTS];
             let mut kept = 0;
@@ -54,7 +55,7 @@ impl<T> Wheel<T> {
     pub(super) fn wait_ms(&self, now: Micros) -> u64 {
         let next = (1..=LOOK_MS).find(|ahead| !self.slots[(self.fired + ahead) as usize % SLOTS].is_empty());
         let tick = self.fired + next.unwrap_or(LOOK_MS);
-        (tick * 1_000).saturating_sub(now + 500).div_ceil(1_000)
+        (tick * 1_000).saturating_sub(now).div_ceil(1_000)
     }
 }
 
